@@ -1,0 +1,27 @@
+/*
+ * What the simulator knows of each host-physical frame.
+ *
+ * Invariant: a frame with FRAME_CODE or FRAME_TABLE is writable through no softtlb entry; a frame without FRAME_GRANTED is reachable by the guest through none.
+ */
+#ifndef TLB_FRAMES_H
+#define TLB_FRAMES_H
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	FRAME_CODE = 1,    /* blocks were built from it */
+	FRAME_TABLE = 2,   /* a walk read it as a guest page table, and it is tracked */
+	FRAME_GRANTED = 4, /* the VMM gave it to the guest (all of memory, natively) */
+};
+
+struct frame { uint8_t flags; uint8_t stores; /* table stores since a walk last read it as a table */ };
+struct frames { struct frame *frame; uint64_t count; };
+
+bool frames_create(struct frames *f, uint64_t bytes);
+void frames_destroy(struct frames *f);
+void frames_grant(struct frames *f, uint64_t hpa, uint64_t bytes);
+static inline struct frame *frames_at(const struct frames *f, uint64_t hpa)
+{
+	return (hpa >> 12) < f->count ? &f->frame[hpa >> 12] : 0;
+}
+#endif

@@ -1,0 +1,95 @@
+/*
+ * Page tables and the one walker (design, decision 5).
+ *
+ * A paging structure is (format, root, space). The space says where the pointers found in it live: NULL, they are host-physical; another paging
+ * structure, they are addresses that it translates. So native and shadow are one-dimensional walks (of different roots), nested paging is a walk whose
+ * space is EPT or NPT, and a VMM's software walk of guest tables is one whose space is its own linear p2m table. There is one walk function.
+ *
+ * Invariant: walk() touches simulated memory only through the references that it returns, in that order; with set_ad false it changes nothing.
+ */
+#ifndef TLB_PAGING_H
+#define TLB_PAGING_H
+#include "../isa/phys.h"
+#include "../isa/ports.h"
+
+enum paging_format { /* rows of tlb/paging_formats.def in order; ORDER FORMAT: ids in traces and databases */
+	PAGING_IDENTITY, /* paging off: address = address, 0 references */
+	PAGING_LINEAR,   /* a flat array of 8-byte frame entries (a VMM's p2m): entry = hpa | 1 present | 2 writable; 1 reference */
+	PAGING_32,       /* two levels, 4-byte entries, 4 MiB pages with PSE (PSE-36): SDM 3A 4.3 */
+	PAGING_PAE,      /* SDM 3A 4.4: PDPTEs come from registers (pdpte[]), so a walk is 2 references */
+	PAGING_4LEVEL,   /* SDM 3A 4.5 */
+	PAGING_5LEVEL,
+	PAGING_EPT,      /* SDM 3C 28.2, four levels */
+	PAGING_EPT5,     /* five levels */
+	PAGING_NPT,      /* AMD APM 2 15.25: long-mode tables; every access is a user access */
+	PAGING_NPT5,
+	PAGING_FORMATS
+};
+
+struct paging {
+	enum paging_format format;
+	uint64_t root;              /* address of the top-level table, in `space` (control bits removed) */
+	const struct paging *space; /* NULL: root and the pointers found are host-physical */
+	uint64_t linear_entries;    /* PAGING_LINEAR: how many */
+	uint64_t pdpte[4];          /* PAGING_PAE: loaded at MOV CR3 (SDM 3A 4.4.1) */
+	bool wp, nxe, smep, smap, pse, pge;
+	bool ad;                    /* EPT: accessed and dirty flags on (EPTP bit 6); other formats always have them */
+	uint8_t phys_bits;          /* MAXPHYADDR: reserved bits follow from it */
+	uint16_t pcid, vpid;        /* tags of translations made through it; 0 when off */
+};
+
+enum walk_dimension { WALK_GUEST = 0 /* the structure itself (native tables, guest's tables, shadow) */, WALK_HOST = 1 /* its space */ };
+
+struct walk_ref {
+	uint64_t hpa;     /* of the entry that was read; bytes = entry size of its format */
+	uint64_t at;      /* the address being translated by this dimension when it was read (gva, or gpa in WALK_HOST): key of walk caches */
+	uint8_t dimension;
+	uint8_t level;    /* 1 = leaf page table, 2 = page directory, ... of its own dimension */
+	uint8_t outer;    /* WALK_HOST: level of the guest entry that this nested walk locates; 0: the final address */
+	uint8_t bytes;    /* 4 or 8 */
+};
+#define WALK_MAX_REFS 40 /* 5 over 5 gives 35 */
+
+enum walk_status { WALK_OK, WALK_NOT_PRESENT, WALK_PROTECTION, WALK_RESERVED };
+
+struct walk_request {
+	enum access access;
+	bool user;         /* user-mode access (CPL 3 and not implicit supervisor) */
+	bool ac_override;  /* EFLAGS.AC set and not implicit: SMAP does not apply */
+	bool set_ad;       /* set accessed (and dirty, for writes) flags in every dimension, only when the whole walk succeeds in all of them */
+};
+
+struct walk {
+	enum walk_status status;
+	uint8_t fault_dimension, fault_level; /* where it ended, unless WALK_OK */
+	uint32_t error;        /* WALK_GUEST faults of x86 formats: page-fault error code (SDM 3A 4.7) */
+	uint64_t fault_gpa;    /* WALK_HOST faults: the guest-physical address that had no translation */
+	bool fault_on_table;   /* WALK_HOST faults: it was a guest page table's address, not the final one */
+	uint64_t hpa;          /* of the byte asked for */
+	uint64_t gpa;          /* what the first dimension gave (== hpa in one dimension) */
+	uint8_t page_shift;    /* of the combined mapping: the smaller of both dimensions: 12, 21, 22 or 30 */
+	uint8_t guest_shift;   /* page size of the first dimension alone */
+	bool writable, user, executable, global; /* combined permissions for later accesses (CR0.WP etc. not applied) */
+	bool dirty;            /* leaf D set in every dimension that has one: a write may be cached */
+	uint64_t leaf;         /* the first dimension's leaf entry as it stands after the walk */
+	unsigned refs;
+	struct walk_ref ref[WALK_MAX_REFS];
+};
+
+struct walk_memory { /* how the walker reaches entries */
+	struct phys *phys;
+	void *self;
+	void (*before_change)(void *self, uint64_t hpa); /* called before an A or D bit is written; may be NULL */
+};
+
+/* The walk that the manuals draw. `address` in the structure's input space. Returns out->status == WALK_OK. */
+bool paging_walk(const struct paging *p, const struct walk_memory *mem, uint64_t address, struct walk_request rq, struct walk *out);
+
+/* What paging the guest's control registers ask for, over `space` (PAGING_IDENTITY when CR0.PG is 0). Reads PDPTEs through the walker for PAE. */
+void paging_from_registers(const struct cpu *cpu, const struct walk_memory *mem, const struct paging *space, struct paging *out);
+/* False when a PAE PDPTE has reserved bits set: MOV CR3 raises #GP(0) then. */
+bool paging_pdptes_load(struct paging *p, const struct walk_memory *mem);
+
+const char *paging_format_name(enum paging_format f);
+unsigned paging_format_levels(enum paging_format f);
+#endif

@@ -1,0 +1,57 @@
+/*
+ * The modelled TLBs: what the simulated processor's translation hardware does with the accesses in the event stream. They decide only time and statistics.
+ *
+ * Invariant: the state is a function of the ordered events alone. A modelled entry dies exactly when the architecture says it must (tlb_flush.h), or by replacement.
+ */
+#ifndef TLB_MODEL_H
+#define TLB_MODEL_H
+#include "paging.h"
+#include "tlb_flush.h"
+#include "../isa/event.h"
+
+enum { TLB_4K = 1, TLB_2M = 2 /* and 4M */, TLB_1G = 4 }; /* page sizes that an array holds */
+
+struct tlb_geometry { /* one array. entries 0: absent. Any number of ways and sets: sets = entries / ways need not be a power of two */
+	const char *organisation; /* row of tlb/tlb_organisations.def: "set-associative" (default, NULL), "fully-associative", ... */
+	const char *replacement;  /* "lru" (NULL), "plru", "fifo", "random", ... as the organisation offers */
+	unsigned entries, ways;
+	unsigned page_sizes;      /* which sizes it holds: several arrays a level make split TLBs, one with all sizes a mixed one */
+};
+#define TLB_ARRAYS 4 /* arrays a level */
+#define WALK_CACHE_LEVELS 6
+
+struct tlb_model_config {
+	struct tlb_geometry l1d[TLB_ARRAYS], l1i[TLB_ARRAYS], l2[TLB_ARRAYS];
+	bool tagged_pcid, tagged_vpid;  /* false: the tag is ignored and the caller flushes */
+	const char *walk_cache;         /* row of tlb/walk_caches.def: "none", "per-level" (paging-structure caches by virtual prefix), "by-address" (AMD's style) */
+	unsigned walk_cache_entries[WALK_CACHE_LEVELS]; /* per-level: [2] = PDE cache, [3] = PDPTE, [4] = PML4E, [5] = PML5E; by-address: [0] */
+	unsigned nested_tlb_entries;    /* gpa -> hpa, fully associative; 0: none */
+};
+
+enum tlb_result { TLB_HIT_L1, TLB_HIT_L2, TLB_WALK, TLB_OFF /* paging off */ };
+
+struct tlb_outcome {
+	enum tlb_result result;
+	bool faulted;                /* the walk found no valid mapping (EVF_FAULT accesses): nothing inserted, hpa meaningless */
+	bool dirty_assist;           /* a write hit an entry whose D flag was clear: a walk set it (SDM 3A 4.8) */
+	uint64_t hpa;                /* of the access */
+	unsigned refs;               /* references that were made, after the walk caches took theirs away */
+	struct walk_ref ref[WALK_MAX_REFS];
+};
+
+struct tlb_stats { /* counters that a result lists; names in tlb_model.c, iterated with tlb_model_stat() */
+	uint64_t l1d_access, l1d_miss, l1i_access, l1i_miss, l2_access, l2_miss;
+	uint64_t walks, walks_faulted, walk_refs, refs_by[2][7] /* [dimension][level] */, walk_cache_hits[2][7], nested_tlb_hits, nested_tlb_misses;
+	uint64_t flushes[TLB_FLUSH_KINDS], dirty_assists;
+};
+
+struct tlb_model *tlb_model_create(const struct tlb_model_config *config, const struct phys *phys, char *error, size_t error_size); /* NULL with a line in error */
+void tlb_model_destroy(struct tlb_model *m);
+/* One access. p: the paging that the hardware walks now. fetch: instruction side. write, user, fault: from the event. */
+void tlb_model_access(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, struct tlb_outcome *out);
+/* EV_TLB_FLUSH. current: the paging now (its pcid, for TLB_FLUSH_PAGE). */
+void tlb_model_flush(struct tlb_model *m, enum tlb_flush kind, unsigned vpid, uint64_t addr, const struct paging *current);
+const struct tlb_stats *tlb_model_stats(const struct tlb_model *m);
+/* The i-th statistic by name ("l1d.miss", "walk.refs", "walk.host.level2", ...); false: no more. */
+bool tlb_model_stat(const struct tlb_model *m, unsigned i, const char **name, uint64_t *value);
+#endif
