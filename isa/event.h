@@ -60,6 +60,7 @@ enum {
 	EVF_SUPERVISOR = 4, /* implicit supervisor access made at CPL 3: descriptor tables, TSS, IDT */
 	EVF_HAS_ERROR = 8,
 	EVF_SOFT = 16,
+	EVF_FETCH = 64,     /* EV_LOAD with EVF_FAULT: it was an instruction fetch whose translation faulted */
 	EVF_STRADDLE = 32,  /* EV_BLOCK: its one instruction crosses a page */
 };
 

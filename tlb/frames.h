@@ -12,14 +12,23 @@ enum {
 	FRAME_CODE = 1,    /* blocks were built from it */
 	FRAME_TABLE = 2,   /* a walk read it as a guest page table, and it is tracked */
 	FRAME_GRANTED = 4, /* the VMM gave it to the guest (all of memory, natively) */
+	FRAME_CACHED = 8,  /* a softtlb entry may reach it; FRAME_CACHED_WRITE: for writes. Cleared by the scan that ends those entries */
+	FRAME_CACHED_WRITE = 16,
 };
 
-struct frame { uint8_t flags; uint8_t stores; /* table stores since a walk last read it as a table */ };
+struct frame {
+	uint8_t flags;
+	uint8_t stores; /* table stores since a walk last read it as a table */
+	uint32_t gfn;   /* FRAME_TABLE: guest frame number of the table */
+};
 struct frames { struct frame *frame; uint64_t count; };
 
+/* One struct frame for each 4 KiB of `bytes`. Returns false when out of memory. */
 bool frames_create(struct frames *f, uint64_t bytes);
 void frames_destroy(struct frames *f);
+/* Gives (or takes back) [hpa, hpa + bytes), whole frames. Whoever takes back flushes the softtlb. */
 void frames_grant(struct frames *f, uint64_t hpa, uint64_t bytes);
+void frames_revoke(struct frames *f, uint64_t hpa, uint64_t bytes);
 static inline struct frame *frames_at(const struct frames *f, uint64_t hpa)
 {
 	return (hpa >> 12) < f->count ? &f->frame[hpa >> 12] : 0;

@@ -23,6 +23,7 @@ struct translation { /* what a memory part answers */
 	bool write_ok;      /* later writes may go straight through (dirty bits are set everywhere) */
 	bool exec_ok, user; /* user: pages that CPL 3 may touch */
 	bool read_ok;
+	uint8_t page_shift; /* log2 of the guest's page (walk.guest_shift): INVLPG ends all of it. 0: unknown, taken as the largest */
 	struct mem_fault fault;
 };
 
@@ -43,6 +44,8 @@ struct memory_part { /* implemented by tlb/mem_direct.c (native) and by vmx-mode
 	const struct paging *(*hardware_paging)(void *self);
 	/* hpa of a guest-physical address, no events, no side effects: for loaders, devices, hashing. UINT64_MAX: none. */
 	uint64_t (*gpa_to_hpa)(void *self, uint64_t gpa);
+	/* Replay installed the contents of a table page that the registers may depend on (PAE's PDPTEs): read them again. May be NULL. */
+	void (*table_page_installed)(void *self, struct mmu *mmu, struct cpu *cpu, uint64_t gpa);
 };
 
 #define FORGET_STORES 64
@@ -60,6 +63,8 @@ struct mmu {
 	struct softtlb *softtlb;        /* contexts, entries */
 	uint64_t resource_violations;   /* accesses to frames that were not granted: must stay 0 (Popek and Goldberg's resource control) */
 	uint64_t fills, table_stores, table_pages;
+	uint64_t table_changes;         /* stores to tracked tables, and forgets: what mmu_context_unchanged() compares */
+	bool replaying;                 /* tables are forgotten when the trace says so (mmu_replay_table_forget), not by the rule */
 };
 
 /* entries: of the softtlb, a power of two from 1 (hostile build) to 16384. Fills cpu->mem. The part may be set later, before the first access. */
@@ -76,6 +81,19 @@ void mmu_flush_page(struct mmu *mmu, struct cpu *cpu, uint64_t gva);
 void mmu_flush_frame(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, bool writes_only);
 /* The current address space changed: later entries belong to context `key` (e.g. root | pcid); `keep`: its old entries are still valid (PCID). */
 void mmu_set_context(struct mmu *mmu, struct cpu *cpu, uint64_t key, bool keep);
+/* True when context `key` is alive and no tracked table has changed since it was last entered: every entry of it is what a walk would give, so that `keep` is legal
+   even where the hardware flushes. Only for parts to whom a walk that succeeds is invisible (not shadow paging). */
+bool mmu_context_unchanged(const struct mmu *mmu, uint64_t key);
+/* Ends the contexts other than the present one whose key matches `key` under `mask` (INVPCID of another PCID). */
+void mmu_end_contexts(struct mmu *mmu, struct cpu *cpu, uint64_t mask, uint64_t key);
+/* mmu_track_table() for every guest table that a walk (successful or not) has read. */
+void mmu_track_walk(struct mmu *mmu, struct cpu *cpu, const struct walk *w);
+/* What a successful walk, A/D flags set, allows to be cached. p: the paging that was walked. */
+void mmu_translation_from_walk(const struct paging *p, const struct walk *w, struct walk_request rq, struct translation *out);
+/* Fills out->fault with the page fault of a failed walk. */
+void mmu_translation_fault(uint64_t gva, uint32_t error, struct translation *out);
+/* Stops tracking a table: EV_TABLE_FORGET, part->table_forgotten, and all softtlb entries end (one of them may come from it). */
+void mmu_forget_table(struct mmu *mmu, struct cpu *cpu, uint64_t hpa);
 /* Emits the failed access of a translation that faulted. */
 void mmu_emit_fault(struct mmu *mmu, uint64_t gva, struct walk_request rq, unsigned size, bool supervisor_implicit);
 
@@ -86,6 +104,9 @@ bool mmu_replay_access(struct mmu *mmu, struct cpu *cpu, uint64_t gva, enum acce
 void mmu_replay_table_store(struct mmu *mmu, struct cpu *cpu, uint64_t gva, uint64_t value, unsigned size, bool supervisor);
 /* A recorded EV_TABLE_PAGE: installs the contents at the guest-physical page. */
 void mmu_replay_table_page(struct mmu *mmu, struct cpu *cpu, uint64_t gpa, const uint8_t *bytes);
+
+/* A recorded EV_TABLE_FORGET. */
+void mmu_replay_table_forget(struct mmu *mmu, struct cpu *cpu, uint64_t gpa);
 
 /* Native: guest-physical is host-physical, hardware walks the guest's own tables. self for mmu_set_part. */
 struct mem_direct { struct paging paging; };

@@ -33,8 +33,9 @@ struct paging {
 	uint64_t linear_entries;    /* PAGING_LINEAR: how many */
 	uint64_t pdpte[4];          /* PAGING_PAE: loaded at MOV CR3 (SDM 3A 4.4.1) */
 	bool wp, nxe, smep, smap, pse, pge;
+	bool no_gbyte;              /* the processor has no 1 GiB pages: PS in a PDPTE is reserved (not for EPT) */
 	bool ad;                    /* EPT: accessed and dirty flags on (EPTP bit 6); other formats always have them */
-	uint8_t phys_bits;          /* MAXPHYADDR: reserved bits follow from it */
+	uint8_t phys_bits;          /* MAXPHYADDR: reserved bits follow from it; 0: 52 */
 	uint16_t pcid, vpid;        /* tags of translations made through it; 0 when off */
 };
 
@@ -51,6 +52,8 @@ struct walk_ref {
 #define WALK_MAX_REFS 40 /* 5 over 5 gives 35 */
 
 enum walk_status { WALK_OK, WALK_NOT_PRESENT, WALK_PROTECTION, WALK_RESERVED };
+
+enum { WALK_R = 1, WALK_W = 2, WALK_X = 4 }; /* as in EPT entries and exit qualifications: 1 << enum access */
 
 struct walk_request {
 	enum access access;
@@ -69,6 +72,11 @@ struct walk {
 	uint64_t gpa;          /* what the first dimension gave (== hpa in one dimension) */
 	uint8_t page_shift;    /* of the combined mapping: the smaller of both dimensions: 12, 21, 22 or 30 */
 	uint8_t guest_shift;   /* page size of the first dimension alone */
+	uint8_t fault_access;  /* WALK_HOST faults: enum access that the host dimension saw; a guest table reference counts as a write under EPT A/D and NPT */
+	uint8_t fault_rights;  /* WALK_HOST faults: rights (WALK_R | WALK_W | WALK_X) of the entries read up to the fault, for the exit qualification */
+	bool ad_pending;       /* set_ad was false, and true would have changed an accessed or dirty flag */
+	uint8_t guest_rights, host_rights; /* of the first dimension and of its space: WALK_R | WALK_W | WALK_X, and 8 for user pages */
+	bool readable;         /* false only for execute-only EPT pages */
 	bool writable, user, executable, global; /* combined permissions for later accesses (CR0.WP etc. not applied) */
 	bool dirty;            /* leaf D set in every dimension that has one: a write may be cached */
 	uint64_t leaf;         /* the first dimension's leaf entry as it stands after the walk */
@@ -90,6 +98,12 @@ void paging_from_registers(const struct cpu *cpu, const struct walk_memory *mem,
 /* False when a PAE PDPTE has reserved bits set: MOV CR3 raises #GP(0) then. */
 bool paging_pdptes_load(struct paging *p, const struct walk_memory *mem);
 
+/* Which accesses (1 << enum access) of the same kind of requester may be cached from a successful walk: they pass every permission check and change no A/D flag. */
+unsigned paging_rights(const struct paging *p, const struct walk *w, struct walk_request rq);
+/* Guest-physical address of the guest entry that w->ref[i] read (dimension WALK_GUEST); its hpa when there is one dimension. */
+uint64_t paging_ref_gpa(const struct walk *w, unsigned i);
+/* log2 of the bytes that one entry of `level` covers: 12 for level 1, 21 or 22 for level 2, ... */
+unsigned paging_level_shift(enum paging_format f, unsigned level);
 const char *paging_format_name(enum paging_format f);
-unsigned paging_format_levels(enum paging_format f);
+unsigned paging_format_levels(enum paging_format f); /* references of a 4 KiB walk in one dimension */
 #endif

@@ -1,0 +1,395 @@
+/*
+ * memory_port over the softtlb and a memory part, and the tracking of page tables.
+ */
+#include "mmu.h"
+#include "../isa/engine.h"
+#include "softtlb.h"
+#include <assert.h>
+#include <stdlib.h>
+
+static void drain(struct mmu *mmu)
+{
+	if (mmu->events && mmu->events->on)
+		event_drain(mmu->events);
+}
+
+static void put(struct mmu *mmu, enum event_kind kind, unsigned flags, unsigned aux, uint64_t addr)
+{
+	if (mmu->events)
+		event_put(mmu->events, kind, flags, aux, 0, addr);
+}
+
+static void before_change(void *self, uint64_t hpa)
+{
+	(void)hpa;
+	drain(self);
+}
+
+/* ---- contexts and modes ---- */
+
+static void mmu_mode_changed(void *self, struct cpu *cpu)
+{
+	const struct mmu *mmu = self;
+	bool ac = (cpu->cr4 & CR4_SMAP) && (cpu->eflags & FLAG_AC);
+	cpu->mem.supervisor_tag = softtlb_tag(mmu->softtlb, SOFTTLB_SUPERVISOR);
+	cpu->mem.tag = softtlb_tag(mmu->softtlb, cpu->cpl == 3 ? SOFTTLB_USER : ac ? SOFTTLB_SUPERVISOR_AC : SOFTTLB_SUPERVISOR);
+}
+
+/* After any change of entries or contexts. */
+static void mmu_moved(struct mmu *mmu, struct cpu *cpu)
+{
+	cpu->mem.epoch++;
+	mmu_mode_changed(mmu, cpu);
+}
+
+void mmu_flush_all(struct mmu *mmu, struct cpu *cpu)
+{
+	softtlb_flush(mmu->softtlb, mmu->table_changes);
+	mmu_moved(mmu, cpu);
+}
+
+void mmu_flush_page(struct mmu *mmu, struct cpu *cpu, uint64_t gva)
+{
+	softtlb_flush_page(mmu->softtlb, gva);
+	mmu_moved(mmu, cpu);
+}
+
+void mmu_flush_frame(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, bool writes_only)
+{
+	struct frame *f = frames_at(&mmu->frames, hpa);
+	uint8_t cached = writes_only ? FRAME_CACHED_WRITE : FRAME_CACHED | FRAME_CACHED_WRITE;
+	if (!f || !(f->flags & cached))
+		return;
+	f->flags &= (uint8_t)~cached;
+	softtlb_flush_real(mmu->softtlb, mmu->phys->bytes + (hpa & ~0xfffull), writes_only);
+	mmu_moved(mmu, cpu);
+}
+
+void mmu_set_context(struct mmu *mmu, struct cpu *cpu, uint64_t key, bool keep)
+{
+	softtlb_context_enter(mmu->softtlb, key, keep, mmu->table_changes);
+	mmu_moved(mmu, cpu);
+}
+
+bool mmu_context_unchanged(const struct mmu *mmu, uint64_t key)
+{
+	const struct softtlb_context *c = softtlb_context_find(mmu->softtlb, key);
+	return c && c->stamp == mmu->table_changes;
+}
+
+void mmu_end_contexts(struct mmu *mmu, struct cpu *cpu, uint64_t mask, uint64_t key)
+{
+	softtlb_contexts_end(mmu->softtlb, mask, key);
+	mmu_moved(mmu, cpu);
+}
+
+/* ---- page tables ---- */
+
+void mmu_track_table(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, uint64_t gpa)
+{
+	struct frame *f = frames_at(&mmu->frames, hpa);
+	if (!f)
+		return;
+	f->stores = 0;
+	if (f->flags & FRAME_TABLE)
+		return;
+	f->flags |= FRAME_TABLE;
+	f->gfn = (uint32_t)(gpa >> 12);
+	mmu->table_pages++;
+	mmu_flush_frame(mmu, cpu, hpa, true);
+	put(mmu, EV_TABLE_PAGE, 0, 0, gpa & ~0xfffull);
+	if (mmu->page_sink.page)
+		mmu->page_sink.page(mmu->page_sink.self, gpa & ~0xfffull, mmu->phys->bytes + (hpa & ~0xfffull));
+}
+
+void mmu_track_walk(struct mmu *mmu, struct cpu *cpu, const struct walk *w)
+{
+	for (unsigned i = 0; i < w->refs; i++)
+		if (w->ref[i].dimension == WALK_GUEST)
+			mmu_track_table(mmu, cpu, w->ref[i].hpa, paging_ref_gpa(w, i));
+}
+
+void mmu_forget_table(struct mmu *mmu, struct cpu *cpu, uint64_t hpa)
+{
+	struct frame *f = frames_at(&mmu->frames, hpa);
+	if (!f || !(f->flags & FRAME_TABLE))
+		return;
+	uint64_t gpa = (uint64_t)f->gfn << 12;
+	drain(mmu); /* what is buffered may still be walked through it */
+	f->flags &= (uint8_t)~FRAME_TABLE;
+	mmu->table_changes++;
+	put(mmu, EV_TABLE_FORGET, 0, 0, gpa);
+	if (mmu->part->table_forgotten)
+		mmu->part->table_forgotten(mmu->part_self, mmu, cpu, gpa);
+	mmu_flush_all(mmu, cpu); /* an access that still depends on it must walk, and so track it again, before its event is written */
+}
+
+/* ---- translation ---- */
+
+void mmu_translation_from_walk(const struct paging *p, const struct walk *w, struct walk_request rq, struct translation *out)
+{
+	unsigned rights = paging_rights(p, w, rq);
+	out->hpa = w->hpa;
+	out->gpa = w->gpa;
+	out->read_ok = rights & WALK_R;
+	out->write_ok = rights & WALK_W;
+	out->exec_ok = rights & WALK_X;
+	out->user = w->user;
+	out->page_shift = w->guest_shift;
+}
+
+void mmu_translation_fault(uint64_t gva, uint32_t error, struct translation *out)
+{
+	out->fault = (struct mem_fault){ VEC_PF, error, gva };
+}
+
+void mmu_emit_fault(struct mmu *mmu, uint64_t gva, struct walk_request rq, unsigned size, bool supervisor_implicit)
+{
+	unsigned flags = EVF_FAULT | (rq.user ? EVF_USER : 0) | (supervisor_implicit ? EVF_SUPERVISOR : 0) | (rq.access == ACCESS_EXEC ? EVF_FETCH : 0);
+	put(mmu, rq.access == ACCESS_WRITE ? EV_STORE : EV_LOAD, flags, size, gva);
+}
+
+/* Enters what the translation allows. Only what this access proves is entered: a data access says nothing about fetches (SMEP, execute-only pages). */
+static void entry_insert(struct mmu *mmu, struct frame *f, uint64_t gva, uint64_t tag, enum access access, const struct translation *t, uint8_t *real)
+{
+	struct fast_entry *e = softtlb_entry(mmu->softtlb, gva);
+	uint64_t key = (gva & ~0xfffull) | tag, addend = (uint64_t)(uintptr_t)real - gva;
+	bool same = e->addend == addend && (e->read == key || e->write == key || e->exec == key);
+	if (!same)
+		*e = (struct fast_entry){ FAST_NEVER, FAST_NEVER, FAST_NEVER, addend };
+	if (access == ACCESS_EXEC) {
+		if (t->exec_ok)
+			e->exec = key;
+	} else {
+		if (t->read_ok)
+			e->read = key;
+		if (t->write_ok && !(f->flags & (FRAME_CODE | FRAME_TABLE))) {
+			e->write = key;
+			f->flags |= FRAME_CACHED_WRITE;
+		}
+	}
+	f->flags |= FRAME_CACHED;
+	if (t->page_shift != 12)
+		softtlb_note_large(mmu->softtlb, gva, t->page_shift ? t->page_shift : 30);
+}
+
+/* Resource control: memory that exists but was not granted is counted, and looks absent. */
+static struct frame *frame_reachable(struct mmu *mmu, uint64_t hpa)
+{
+	struct frame *f = phys_ptr(mmu->phys, hpa, 1) ? frames_at(&mmu->frames, hpa) : NULL;
+	if (f && !(f->flags & FRAME_GRANTED)) {
+		mmu->resource_violations++;
+		return NULL;
+	}
+	return f;
+}
+
+static bool mmu_fill(void *self, struct cpu *cpu, uint64_t gva, enum access access, bool supervisor, unsigned size, struct mem_fill *out)
+{
+	struct mmu *mmu = self;
+	bool user = cpu->cpl == 3 && !supervisor;
+	struct walk_request rq = { .access = access, .user = user, .ac_override = cpu->cpl < 3 && !supervisor && (cpu->eflags & FLAG_AC), .set_ad = true };
+	struct translation t = { 0 };
+	mmu->fills++;
+	*out = (struct mem_fill){ 0 };
+	if (!mmu->part->translate(mmu->part_self, mmu, cpu, gva, rq, size, &t)) {
+		out->fault = t.fault;
+		return false;
+	}
+	out->hpa = t.hpa;
+	struct frame *f = frame_reachable(mmu, t.hpa);
+	if (!f)
+		return true;
+	out->real = mmu->phys->bytes + t.hpa;
+	out->tracked = f->flags & (FRAME_CODE | FRAME_TABLE);
+	entry_insert(mmu, f, gva, supervisor ? cpu->mem.supervisor_tag : cpu->mem.tag, access, &t, out->real);
+	return true;
+}
+
+/* ---- stores to tracked pages ---- */
+
+static uint64_t bytes_value(const uint8_t *data, unsigned size)
+{
+	uint64_t v = 0;
+	memcpy(&v, data, size);
+	return v;
+}
+
+/* One store of at most 8 bytes to a page table. */
+static void table_store(struct mmu *mmu, struct cpu *cpu, struct frame *f, uint64_t gva, const struct mem_fill *where, const uint8_t *data, unsigned size, unsigned flags)
+{
+	struct translation t = { .hpa = where->hpa, .gpa = (uint64_t)f->gfn << 12 | (where->hpa & 0xfff), .write_ok = true, .read_ok = true };
+	uint64_t value = bytes_value(data, size);
+	if (mmu->events)
+		event_put2(mmu->events, EV_TABLE_STORE, flags, size, 0, gva, value);
+	drain(mmu);
+	mmu->table_stores++;
+	mmu->table_changes++;
+	mmu->part->table_store(mmu->part_self, mmu, cpu, gva, &t, value, size);
+	if (f->stores < FORGET_STORES)
+		f->stores++;
+	if (f->stores == FORGET_STORES && !mmu->replaying)
+		mmu_forget_table(mmu, cpu, where->hpa);
+}
+
+static void mmu_store(void *self, struct cpu *cpu, uint64_t gva, const struct mem_fill *where, const void *data, unsigned size, bool supervisor)
+{
+	struct mmu *mmu = self;
+	const uint8_t *from = data;
+	unsigned flags = cpu->cpl != 3 ? 0 : supervisor ? EVF_SUPERVISOR : EVF_USER;
+	struct frame *f = where->real ? frames_at(&mmu->frames, where->hpa) : NULL;
+	struct mem_fill part = *where;
+	if (!f || !(f->flags & FRAME_TABLE)) {
+		put(mmu, EV_STORE, flags, size, gva);
+		if (where->real)
+			memcpy(where->real, data, size);
+	} else {
+		for (unsigned done = 0, n; done < size; done += n) {
+			n = size - done < 8 ? size - done : 8;
+			part.hpa = where->hpa + done;
+			if (f->flags & FRAME_TABLE) {
+				table_store(mmu, cpu, f, gva + done, &part, from + done, n, flags);
+				continue;
+			}
+			put(mmu, EV_STORE, flags, n, gva + done); /* the half before was the last that the forget rule allows */
+			memcpy(where->real + done, from + done, n);
+		}
+	}
+	if (f && (f->flags & FRAME_CODE)) {
+		f->flags &= (uint8_t)~FRAME_CODE; /* its blocks die; the next block built from it marks it again */
+		if (cpu->blocks)
+			block_cache_invalidate_page(cpu, where->hpa & ~0xfffull);
+	}
+}
+
+static void mmu_mark_code(void *self, uint64_t hpa)
+{
+	struct mmu *mmu = self;
+	struct frame *f = frames_at(&mmu->frames, hpa);
+	if (!f || (f->flags & FRAME_CODE))
+		return;
+	f->flags |= FRAME_CODE;
+	if (f->flags & FRAME_CACHED_WRITE) {
+		f->flags &= (uint8_t)~FRAME_CACHED_WRITE;
+		softtlb_flush_real(mmu->softtlb, mmu->phys->bytes + (hpa & ~0xfffull), true);
+	}
+}
+
+/* ---- control registers and invalidations ---- */
+
+static void mmu_context_changed(void *self, struct cpu *cpu, enum context_change why, uint64_t old_value, bool no_flush)
+{
+	struct mmu *mmu = self;
+	drain(mmu); /* consumers walk what hardware_paging() gives: what they have not seen yet belongs to the old one */
+	if (why == CONTEXT_RESET)
+		mmu_flush_all(mmu, cpu);
+	if (mmu->part)
+		mmu->part->context_changed(mmu->part_self, mmu, cpu, why, old_value, no_flush);
+	mmu_moved(mmu, cpu);
+}
+
+static void mmu_invlpg(void *self, struct cpu *cpu, uint64_t gva)
+{
+	struct mmu *mmu = self;
+	mmu->part->invlpg(mmu->part_self, mmu, cpu, gva);
+}
+
+static void mmu_invpcid(void *self, struct cpu *cpu, unsigned type, unsigned pcid, uint64_t gva)
+{
+	struct mmu *mmu = self;
+	mmu->part->invpcid(mmu->part_self, mmu, cpu, type, pcid, gva);
+}
+
+/* ---- replay ---- */
+
+static bool replay_page(struct mmu *mmu, struct cpu *cpu, uint64_t gva, enum access access, bool supervisor, unsigned size, struct mem_fill *out)
+{
+	const struct fast_entry *e = softtlb_entry(mmu->softtlb, gva);
+	uint64_t have = access == ACCESS_READ ? e->read : access == ACCESS_WRITE ? e->write : e->exec;
+	if (have != ((gva & ~0xfffull) | (supervisor ? cpu->mem.supervisor_tag : cpu->mem.tag)))
+		return mmu_fill(mmu, cpu, gva, access, supervisor, size, out);
+	*out = (struct mem_fill){ .real = (uint8_t *)(uintptr_t)(gva + e->addend) };
+	out->hpa = (uint64_t)(out->real - mmu->phys->bytes);
+	return true;
+}
+
+bool mmu_replay_access(struct mmu *mmu, struct cpu *cpu, uint64_t gva, enum access access, bool supervisor, unsigned size, struct mem_fill *out)
+{
+	unsigned first = 0x1000 - (gva & 0xfff);
+	struct mem_fill second;
+	if (first >= size)
+		return replay_page(mmu, cpu, gva, access, supervisor, size, out);
+	if (!replay_page(mmu, cpu, gva, access, supervisor, first, out))
+		return false;
+	if (replay_page(mmu, cpu, gva + first, access, supervisor, size - first, &second))
+		return true;
+	out->fault = second.fault;
+	return false;
+}
+
+void mmu_replay_table_store(struct mmu *mmu, struct cpu *cpu, uint64_t gva, uint64_t value, unsigned size, bool supervisor)
+{
+	struct mem_fill where;
+	if (size <= 8 && replay_page(mmu, cpu, gva, ACCESS_WRITE, supervisor, size, &where))
+		mmu_store(mmu, cpu, gva, &where, &value, size, supervisor);
+}
+
+void mmu_replay_table_page(struct mmu *mmu, struct cpu *cpu, uint64_t gpa, const uint8_t *bytes)
+{
+	uint64_t hpa = mmu->part->gpa_to_hpa(mmu->part_self, gpa & ~0xfffull);
+	uint8_t *real = hpa == UINT64_MAX ? NULL : phys_ptr(mmu->phys, hpa, 4096);
+	if (!real)
+		return;
+	drain(mmu);
+	memcpy(real, bytes, 4096);
+	mmu->table_changes++;
+	mmu_track_table(mmu, cpu, hpa, gpa);
+	if (mmu->part->table_page_installed)
+		mmu->part->table_page_installed(mmu->part_self, mmu, cpu, gpa);
+}
+
+void mmu_replay_table_forget(struct mmu *mmu, struct cpu *cpu, uint64_t gpa)
+{
+	uint64_t hpa = mmu->part->gpa_to_hpa(mmu->part_self, gpa & ~0xfffull);
+	if (hpa != UINT64_MAX)
+		mmu_forget_table(mmu, cpu, hpa);
+}
+
+/* ---- life ---- */
+
+bool mmu_create(struct mmu *mmu, struct cpu *cpu, struct event_sink *events, unsigned entries)
+{
+	*mmu = (struct mmu){ .phys = cpu->phys, .events = events };
+	mmu->walk_memory = (struct walk_memory){ cpu->phys, mmu, before_change };
+	mmu->softtlb = malloc(sizeof *mmu->softtlb);
+	if (!mmu->softtlb || !frames_create(&mmu->frames, cpu->phys->size)) {
+		free(mmu->softtlb);
+		mmu->softtlb = NULL;
+		return false;
+	}
+	if (!softtlb_create(mmu->softtlb, entries)) {
+		mmu_destroy(mmu);
+		return false;
+	}
+	cpu->mem = (struct memory_port){
+		.table = mmu->softtlb->table, .mask = mmu->softtlb->mask, .self = mmu, .fill = mmu_fill, .store = mmu_store, .mark_code = mmu_mark_code,
+		.mode_changed = mmu_mode_changed, .context_changed = mmu_context_changed, .invlpg = mmu_invlpg, .invpcid = mmu_invpcid,
+	};
+	mmu_moved(mmu, cpu);
+	return true;
+}
+
+void mmu_destroy(struct mmu *mmu)
+{
+	if (mmu->softtlb)
+		softtlb_destroy(mmu->softtlb);
+	free(mmu->softtlb);
+	mmu->softtlb = NULL;
+	frames_destroy(&mmu->frames);
+}
+
+void mmu_set_part(struct mmu *mmu, const struct memory_part *part, void *self)
+{
+	mmu->part = part;
+	mmu->part_self = self;
+}

@@ -1,0 +1,60 @@
+/*
+ * The softtlb: the fast translation table that engines look into, and its contexts.
+ *
+ * Invariant: an entry matches only while its context slot is the present one. A context that ends gives its slot back never, until the whole table is emptied; so ending
+ * a context costs nothing. A table of any size gives the same results: an entry only saves a translation whose answer would be the same.
+ *
+ * A tag (12 bits):  slot << 2 | mode.  Slots are 0 .. 1022, so that no tag is FAST_NEVER.
+ */
+#ifndef TLB_SOFTTLB_H
+#define TLB_SOFTTLB_H
+#include "../isa/ports.h"
+
+#define SOFTTLB_SLOTS 1023
+#define SOFTTLB_CONTEXTS 64 /* remembered at once; more than the processes that take turns in our guests */
+
+enum softtlb_mode { SOFTTLB_USER, SOFTTLB_SUPERVISOR /* SMAP applies */, SOFTTLB_SUPERVISOR_AC /* EFLAGS.AC: it does not */ };
+
+struct softtlb_context {
+	uint64_t key;
+	uint64_t stamp; /* mmu.table_changes when it was begun */
+	unsigned slot;
+	bool alive;
+};
+
+struct softtlb {
+	struct fast_entry *table;
+	uint64_t mask;
+	unsigned slots_used;
+	struct softtlb_context *now;
+	struct softtlb_context context[SOFTTLB_CONTEXTS];
+	unsigned victim;              /* next context to forget when all are in use */
+	uint64_t large_low, large_high; /* gva range that holds every 4 KiB piece of a larger page; low > high: none */
+	uint8_t large_shift;          /* the largest page among them */
+};
+
+bool softtlb_create(struct softtlb *s, unsigned entries);
+void softtlb_destroy(struct softtlb *s);
+/* Enters context `key`; `keep`: with the entries that it had. */
+void softtlb_context_enter(struct softtlb *s, uint64_t key, bool keep, uint64_t stamp);
+/* The living context of that key, or NULL. */
+const struct softtlb_context *softtlb_context_find(const struct softtlb *s, uint64_t key);
+void softtlb_contexts_end(struct softtlb *s, uint64_t mask, uint64_t key);
+void softtlb_flush(struct softtlb *s, uint64_t stamp);
+void softtlb_flush_page(struct softtlb *s, uint64_t gva);
+/* Ends entries that reach the real page; for writes only, or for all accesses. */
+void softtlb_flush_real(struct softtlb *s, const uint8_t *page, bool writes_only);
+/* Notes a mapping of a page larger than 4 KiB. */
+void softtlb_note_large(struct softtlb *s, uint64_t gva, unsigned shift);
+
+static inline uint64_t softtlb_tag(const struct softtlb *s, enum softtlb_mode mode)
+{
+	return (uint64_t)s->now->slot << 2 | mode;
+}
+
+/* The entry that `gva` may be in; its fields hold other pages' tags unless they match. */
+static inline struct fast_entry *softtlb_entry(const struct softtlb *s, uint64_t gva)
+{
+	return &s->table[gva >> 12 & s->mask];
+}
+#endif
