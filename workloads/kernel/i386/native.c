@@ -80,18 +80,6 @@ int arch_tls_set(word_t base)
 	return 0x2b;
 }
 
-word_t arch_segments_get(void)
-{
-	word_t fs, gs;
-	__asm__ volatile("mov %%fs, %0; mov %%gs, %1" : "=r"(fs), "=r"(gs));
-	return fs << 16 | (gs & 0xffff);
-}
-
-void arch_segments_set(word_t segments)
-{
-	__asm__ volatile("mov %0, %%fs; mov %1, %%gs" : : "r"(segments >> 16), "r"(segments & 0xffff));
-}
-
 int arch_nanobench_cr8wr(word_t n)
 {
 	(void)n;

@@ -115,16 +115,6 @@ int arch_tls_set(word_t base)
 	return 0;
 }
 
-word_t arch_segments_get(void)
-{
-	return 0;
-}
-
-void arch_segments_set(word_t segments)
-{
-	(void)segments;
-}
-
 int arch_nanobench_cr8wr(word_t n)
 {
 	RS_MARK_BEGIN(RS_NANOBENCH_CR8WR);
