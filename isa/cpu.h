@@ -133,13 +133,15 @@ struct cpu {
 	/* ---- touched by every instruction ---- */
 	uint64_t reg[REG_COUNT];
 	struct lazy_flags flags;
-	uint64_t rip;             /* offset in CS; exact at block boundaries and whenever a port or helper is called */
+	uint64_t rip;             /* offset in CS; exact at block boundaries. Inside a sys_fn it is already the next instruction's (cpu_insn_start() gives the
+	                             instruction's own); inside a memory access of a plain micro-op it is the instruction's own */
 	struct memory_port mem;   /* by value: the fast path reads it without a second load */
 	struct event_sink *events;
 	uint64_t icount;          /* instructions retired; settled per block, exact whenever a port or helper is called */
 	int64_t budget;           /* instructions left before the engine must come back; engines leave at the first block boundary where it is <= 0 */
 	const struct uop *at;     /* the micro-op that entered a slow path: precise faults come from it */
 	struct block *block;      /* and its block */
+	uint64_t stamp;           /* chains to blocks of this stamp are valid: epoch and tag of `mem`, 0 while attention is wanted (isa/block.h) */
 	uint32_t attention;       /* engines leave at the next block boundary when non-zero (stop, interrupt window, HLT, ...) */
 
 	/* ---- flags that are not arithmetic ---- */
@@ -165,6 +167,7 @@ struct cpu {
 	struct vmm_port vmm;
 	struct io_port io;
 	struct clock_port clock;
+	struct observer_port observer;
 	struct phys *phys;        /* host-physical memory */
 	struct cpu_features *features;
 
@@ -172,7 +175,8 @@ struct cpu {
 	jmp_buf *escape;          /* where cpu_raise() goes: set by the engine's run */
 	enum cpu_stop stop;
 	struct { uint8_t vector; bool active; uint8_t ext; /* EXT bit of error codes raised meanwhile (SDM 3A 6.13) */ } delivering; /* for double faults */
-	struct { uint8_t vector; int64_t error; /* -1: none */ uint64_t cr2; bool soft; } raised; /* what cpu_raise* carries to *escape */
+	struct { uint8_t vector; int64_t error; /* -1: none */ uint64_t cr2; bool soft; } raised; /* filled by cpu_raise*() before longjmp(*escape, 1); the engine puts rip,
+	                             icount and budget right through `at` (EV_CUT included) and then calls cpu_deliver_raised() */
 	uint64_t soft_start;      /* INT n, INT3, INTO, INT1: where the instruction starts; saved when its delivery faults */
 	uint32_t state_emitted;   /* id of the last EV_STATE */
 	struct block_cache *blocks;
@@ -201,9 +205,8 @@ void flags_set(struct cpu *cpu, uint32_t arith);     /* replaces the six */
 uint32_t cpu_eflags(const struct cpu *cpu);          /* all of EFLAGS */
 
 /* ---- exceptions (isa/exception.c) ----
- * cpu_raise* end the present instruction (restoring rip and icount through cpu->at) and go back to the engine, which delivers. Callable from any helper
+ * cpu_raise* end the present instruction: they fill cpu->raised and longjmp to the engine, which restores rip and icount through cpu->at and delivers. Callable from any helper
  * while cpu->escape is set. Error codes as SDM 3A chapter 6. */
-/* They fill cpu->raised and longjmp(*cpu->escape, 1): restoring rip and icount is what the engine does where it lands, before cpu_deliver_raised(). */
 _Noreturn void cpu_raise(struct cpu *cpu, enum vector v);
 _Noreturn void cpu_raise_error(struct cpu *cpu, enum vector v, uint32_t error);
 _Noreturn void cpu_raise_fault(struct cpu *cpu, const struct mem_fault *f);
@@ -269,6 +272,12 @@ bool msr_read(struct cpu *cpu, uint32_t msr, uint64_t *value);
 bool msr_write(struct cpu *cpu, uint32_t msr, uint64_t value);
 void cpuid_read(const struct cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 
+/* Tells the observer of a system call about to be made; does nothing at other privilege levels. */
+static inline void cpu_observe_user_call(const struct cpu *cpu)
+{
+	if (cpu->observer.user_call && cpu->cpl == 3)
+		cpu->observer.user_call(cpu->observer.self, cpu);
+}
 static inline bool cpu_long_mode(const struct cpu *cpu) { return cpu->efer & EFER_LMA; }
 static inline bool cpu_protected(const struct cpu *cpu) { return cpu->cr0 & CR0_PE; }
 #endif

@@ -2,8 +2,8 @@
  * System instructions by meaning: one C function each, called from every engine through one helper micro-op (design, decision 1).
  *
  * Invariant: a function either completes its instruction or raises before any architectural change. Functions that transfer control set cpu->rip;
- * all others leave rip alone (the engine goes to sys_operands.next). While a hook of the VMM runs inside a function that transfers control, rip already is
- * `next`: a hook that returns true leaves in rip where the guest goes on. Inside all others rip is the instruction's start.
+ * all others leave rip alone (the engine goes to sys_operands.next). rip already is `next` inside: a hook of the VMM that carries out a control transfer and
+ * returns true leaves in rip where the guest goes on.
  */
 #ifndef ISA_SYSTEM_H
 #define ISA_SYSTEM_H
@@ -25,7 +25,7 @@ sys_fn sys_in, sys_out, sys_ins, sys_outs;
 /* other */
 sys_fn sys_bound, sys_enter, sys_xlat;
 
-/* rip of the instruction being executed (for restarts): valid inside any helper. */
+/* rip of the instruction being executed (for restarts): valid inside any helper, where cpu->rip is already the next one's. Defined in isa/block.c. */
 uint64_t cpu_insn_start(const struct cpu *cpu);
 
 /* The part of a helper that every sensitive instruction shares: emits EV_SENSITIVE and asks the VMM if it traps. Returns true when the VMM did it all. */

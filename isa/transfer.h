@@ -1,0 +1,133 @@
+/*
+ * What the control transfers, segment loads and exception delivery share: descriptors, stacks, EFLAGS images. Private to isa/.
+ *
+ * Invariant: everything here that can fault does so before it changes architectural state. Error codes carry the EXT bit by themselves
+ * (cpu->delivering.ext), so that a check is written once for instructions and for delivery.
+ */
+#ifndef ISA_TRANSFER_H
+#define ISA_TRANSFER_H
+#include "system.h"
+
+/* ---- descriptors (isa/segment.c); formats: SDM 3A figures 3-8, 3-9 (segments), 6-2 and 5-8 (gates), 7-3, 7-4 (TSS) ---- */
+enum descriptor_type { /* system types, SDM 3A table 3-2 */
+	TYPE_TSS16 = 1, TYPE_LDT = 2, TYPE_TSS16_BUSY = 3, TYPE_CALL16 = 4, TYPE_TASK_GATE = 5, TYPE_INT16 = 6, TYPE_TRAP16 = 7,
+	TYPE_TSS = 9, TYPE_TSS_BUSY = 11, TYPE_CALL = 12, TYPE_INT = 14, TYPE_TRAP = 15,
+};
+enum { TSS_BUSY = 2 }; /* the bit of the type field */
+
+/* raw: the first eight bytes of a descriptor. */
+static inline unsigned descriptor_dpl(uint64_t raw) { return raw >> 45 & 3; }
+static inline bool descriptor_present(uint64_t raw) { return raw >> 47 & 1; }
+static inline unsigned descriptor_type(uint64_t raw) { return raw >> 40 & 15; }
+static inline bool descriptor_is_segment(uint64_t raw) { return raw >> 44 & 1; } /* the S bit */
+static inline bool descriptor_is_code(uint64_t raw) { return (raw >> 40 & 0x18) == 0x18; }
+static inline bool descriptor_is_conforming(uint64_t raw) { return (raw >> 40 & 0x1c) == 0x1c; }
+static inline bool descriptor_is_writable_data(uint64_t raw) { return (raw >> 40 & 0x1a) == 0x12; }
+static inline bool descriptor_is_long(uint64_t raw) { return raw >> 53 & 1; }
+static inline uint32_t gate_offset_low(uint64_t raw) { return (uint32_t)(raw & 0xffff) | (uint32_t)(raw >> 32 & 0xffff0000); }
+static inline uint16_t gate_selector(uint64_t raw) { return (uint16_t)(raw >> 16); }
+static inline bool selector_is_null(uint16_t selector) { return !(selector & 0xfffc); }
+
+/* The linear address of a descriptor of `bytes` bytes; false when the selector is outside its table, or there is no LDT. */
+bool descriptor_find(const struct cpu *cpu, uint16_t selector, unsigned bytes, uint64_t *linear);
+/* Reads the first 8 bytes, as an implicit supervisor access; raises `outside`(selector) when there is no such descriptor. */
+uint64_t descriptor_read(struct cpu *cpu, uint16_t selector, enum vector outside);
+/* Second half of a 16-byte descriptor (long mode). */
+uint64_t descriptor_read_upper(struct cpu *cpu, uint16_t selector, enum vector outside);
+/* The register image of a descriptor. */
+struct segment descriptor_segment(uint16_t selector, uint64_t raw);
+/* The same, with the accessed bit set here and, if it was clear, in the table (SDM 3A 3.4.5.1). May raise #PF. */
+struct segment descriptor_access(struct cpu *cpu, uint16_t selector, uint64_t raw);
+/* Sets or clears the busy bit of a TSS descriptor in the GDT. */
+void descriptor_set_busy(struct cpu *cpu, uint16_t selector, bool busy);
+/* Checks SS for `cpl` as stack switches and far returns do (SDM 2B RET, 2A INT): null -> v(0), bad -> v(selector), not present -> #SS(selector). */
+struct segment segment_check_stack(struct cpu *cpu, uint16_t selector, unsigned cpl, enum vector v);
+/* Checks one of ES, DS, FS, GS for a load at `cpl` and returns its image; bad -> v(selector), not present -> #NP(selector). Null is the caller's. */
+struct segment segment_check_data(struct cpu *cpu, uint16_t selector, unsigned cpl, enum vector v);
+/* A null selector's image; dpl matters for SS (SDM 3C 26.3.1.2: SS.DPL is CPL even when unusable). */
+struct segment segment_null(uint16_t selector, unsigned dpl);
+/* True when [offset, offset + n) lies inside the limit (expand-down too). */
+bool segment_fits(const struct segment *s, uint64_t offset, unsigned n);
+/* Flat code or stack segments that SYSCALL, SYSENTER and kin load without reading a descriptor (SDM 2B SYSCALL). */
+struct segment segment_flat_code(uint16_t selector, unsigned dpl, bool long_mode);
+struct segment segment_flat_data(uint16_t selector, unsigned dpl);
+/* Real-address mode: base = selector * 16, the rest of the hidden part stays. */
+void segment_load_real(struct cpu *cpu, enum segment_name seg, uint16_t selector);
+/* After a return to an outer ring: data segments that `cpl` may not use become null (SDM 2B RET). */
+void segment_drop_inner(struct cpu *cpu, unsigned cpl);
+
+/* ---- faults with a selector (isa/exception.c) ---- */
+_Noreturn void raise_selector(struct cpu *cpu, enum vector v, uint16_t selector);
+
+/* ---- stacks (isa/stack.c) ---- */
+struct stack {
+	struct segment ss;
+	uint64_t sp, mask;
+	bool flat;               /* 64-bit mode: no base, no limit, canonical addresses */
+	bool supervisor;         /* pushes are made for a more privileged level than cpu->cpl */
+	uint16_t fault_selector; /* of #SS: a new stack's selector, or 0 */
+};
+struct stack stack_current(const struct cpu *cpu);
+/* A stack that `cpl` is about to use. */
+struct stack stack_new(const struct cpu *cpu, struct segment ss, uint64_t sp, unsigned cpl, bool flat, uint16_t fault_selector);
+/* Raises #SS or #PF unless `count` pushes of `size` bytes can be made. */
+void stack_reserve(struct cpu *cpu, const struct stack *s, unsigned count, unsigned size);
+/* Raises unless one push could be made; writes nothing. */
+void stack_probe(struct cpu *cpu, const struct stack *s, unsigned size);
+void stack_push(struct cpu *cpu, struct stack *s, uint64_t value, unsigned size);
+uint64_t stack_pop(struct cpu *cpu, struct stack *s, unsigned size);
+/* Writes the stack pointer register by the stack's width. */
+void stack_commit(struct cpu *cpu, const struct stack *s);
+
+/* ---- the rest ---- */
+/* 48-bit, or with CR4.LA57 57-bit, canonical form (SDM 1 3.3.7.1). */
+static inline bool cpu_canonical(const struct cpu *cpu, uint64_t a)
+{
+	unsigned shift = cpu->cr4 & CR4_LA57 ? 7 : 16;
+	return (uint64_t)((int64_t)(a << shift) >> shift) == a;
+}
+static inline bool cpu_code64(const struct cpu *cpu) { return cpu->code_size == 8; }
+static inline unsigned cpu_iopl(const struct cpu *cpu) { return cpu->eflags >> 12 & 3; }
+
+/* Raises #GP(0) (with EXT) unless `offset` may be executed in `cs`. */
+void code_offset_check(struct cpu *cpu, const struct segment *cs, uint64_t offset);
+/* Raises unless a far JMP or CALL may go directly (no gate) to this code segment. */
+void code_check_direct(struct cpu *cpu, uint16_t selector, uint64_t raw);
+/* Replaces the bits of EFLAGS in `mask`; keeps mode and memory port in step with TF and AC. */
+void eflags_write(struct cpu *cpu, uint64_t value, uint32_t mask);
+/* The bits that POPF and IRET may change at this privilege: SDM 2B POPF table 4-x, 2A IRET. size: operand size. */
+uint32_t eflags_mask(const struct cpu *cpu, unsigned size);
+/* After CS and CPL changed: mode, hook, EV_STATE. */
+void transfer_finish(struct cpu *cpu, unsigned old_cpl);
+/* True at CPL 0; else what privilege_failed() does, and false when the VMM has carried the instruction out. */
+static inline bool ring0_or_failed(struct cpu *cpu, enum sensitive what, uint64_t addr, uint64_t value)
+{
+	if (cpu->cpl == 0)
+		return true;
+	privilege_failed(cpu, what, addr, value);
+	return false;
+}
+/* Delivers INT n, INT3, INTO inside their sys_fn. A fault of the delivery is raised as the instruction's own. */
+void exception_soft(struct cpu *cpu, unsigned vector);
+
+/* ---- task switches (isa/task.c) ---- */
+enum task_source { TASK_JMP, TASK_CALL, TASK_INT, TASK_IRET };
+/* Switches to the task of `selector` (SDM 3A 7.3). cpu->rip: what the old task saves. error < 0: none to push. Checks before the commit point raise in the old task,
+ * later ones in the new (cpu->rip is then the new task's). */
+void task_switch(struct cpu *cpu, uint16_t selector, enum task_source why, int64_t error);
+/* The same for an instruction: faults in the new task's context are delivered there. */
+void task_switch_instruction(struct cpu *cpu, uint16_t selector, enum task_source why);
+/* Stack pointer and SS for a more privileged level from the TSS (SDM 3A 7.2.1, 8.7.7). Long mode: only *sp; ist 1..7 takes that entry. Raises #TS. */
+void tss_stack(struct cpu *cpu, unsigned cpl, unsigned ist, uint16_t *ss, uint64_t *sp);
+
+/* What WRMSR of EFER would accept (isa/control.c). */
+bool efer_valid(const struct cpu *cpu, uint64_t value);
+
+/* ---- operands of system instructions (isa/operand.c) ---- */
+/* Reads or writes operand rm: a register, or memory through segment checks. size in bytes. */
+uint64_t operand_read(struct cpu *cpu, const struct sys_operands *o, unsigned size);
+void operand_write(struct cpu *cpu, const struct sys_operands *o, uint64_t value, unsigned size);
+/* A register by width: 4 zero-extends, 1 and 2 keep the rest. */
+void register_write(struct cpu *cpu, unsigned reg, uint64_t value, unsigned size);
+static inline uint64_t width_mask(unsigned size) { return size >= 8 ? ~0ull : (1ull << 8 * size) - 1; }
+#endif
