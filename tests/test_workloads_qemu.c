@@ -1,0 +1,143 @@
+/*
+ * Proves that the guest kernel and its programs are right on a machine we did not write: each row of workloads.def runs under QEMU in
+ * the i386 and the x86_64 build, and natively on Linux as the same source; all must print the same checksum lines, and the guest must end
+ * with "ringside: exit 0" through the debug exit port. Independent references: QEMU's TCG, the real processor and Linux.
+ */
+#include <CUnit/Basic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define OUTPUT_MAX 65536
+
+struct workload {
+	const char *name, *command_line;
+	unsigned memory_mib;
+};
+
+static const struct workload workloads[] = {
+#define WORKLOAD(name, command_line, memory_mib, what, depends_on_time) { #name, command_line, memory_mib },
+#include "workloads/workloads.def"
+#undef WORKLOAD
+};
+
+static const char *const widths[] = { "i386", "x86_64" };
+
+/* Runs a shell command; its standard output to `output`. Returns the exit code, -1 if it did not end by itself. */
+static int command_run(const char *command, char *output)
+{
+	FILE *pipe = popen(command, "r");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(pipe);
+	size_t count = fread(output, 1, OUTPUT_MAX - 1, pipe);
+	output[count] = 0;
+	int status = pclose(pipe);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Keeps only the lines with ": checksum ", each without its carriage return. */
+static void lines_filter(char *text)
+{
+	char *to = text, *save = NULL;
+	for (char *line = strtok_r(text, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save)) {
+		size_t length = strlen(line);
+		if (!strstr(line, ": checksum "))
+			continue;
+		memmove(to, line, length);
+		to += length;
+		*to++ = '\n';
+	}
+	*to = 0;
+}
+
+static int qemu_run(const char *width, const struct workload *w, unsigned mib, char *output)
+{
+	char command[1024];
+	snprintf(command, sizeof command,
+		 "timeout 120 qemu-system-%s -accel tcg -m %u -kernel '%s/workloads/kernel-%s.elf' -initrd '%s/workloads/programs-%s.cpio' "
+		 "-append '%s' -serial stdio -display none -device isa-debug-exit,iobase=0xf4,iosize=1 -no-reboot </dev/null 2>&1",
+		 width, mib, BINARY_DIR, width, BINARY_DIR, width, w->command_line);
+	return command_run(command, output);
+}
+
+static int native_run(const char *width, const struct workload *w, char *output)
+{
+	char command[1024];
+	snprintf(command, sizeof command, "timeout 120 '%s/workloads/native/%s/'%s", BINARY_DIR, width, strstr(w->command_line, "init=") + 5);
+	return command_run(command, output);
+}
+
+static bool qemu_present(const char *width)
+{
+	char command[128], output[OUTPUT_MAX];
+	snprintf(command, sizeof command, "command -v qemu-system-%s", width);
+	if (command_run(command, output) == 0)
+		return true;
+	printf("SKIPPED: qemu-system-%s is not installed ", width);
+	return false;
+}
+
+static void check_row(const char *width, const struct workload *w)
+{
+	static char guest[OUTPUT_MAX], native[OUTPUT_MAX];
+	int code = qemu_run(width, w, w->memory_mib, guest);
+	bool ended = strstr(guest, "ringside: exit 0") != NULL;
+	int native_code = native_run(width, w, native);
+	if (!ended || code != 1)
+		printf("\n%s on %s: exit code %d\n%s", w->name, width, code, guest);
+	CU_ASSERT_EQUAL(code, 1); /* isa-debug-exit: (0 << 1) | 1 */
+	CU_ASSERT(ended);
+	CU_ASSERT_EQUAL(native_code, 0);
+	lines_filter(guest);
+	lines_filter(native);
+	if (strcmp(guest, native) != 0)
+		printf("\n%s on %s: guest\n%snative\n%s", w->name, width, guest, native);
+	CU_ASSERT(native[0] != 0);
+	CU_ASSERT_STRING_EQUAL(guest, native);
+}
+
+static void test_rows(void)
+{
+	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+		for (size_t j = 0; qemu_present(widths[i]) && j < sizeof workloads / sizeof *workloads; j++)
+			check_row(widths[i], &workloads[j]);
+}
+
+static void test_memory_sizes(void)
+{
+	static const unsigned sizes[] = { 16, 33, 64, 256 };
+	static const struct workload all = { "all", "init=all", 0 };
+	static char output[OUTPUT_MAX];
+	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+		for (size_t j = 0; qemu_present(widths[i]) && j < sizeof sizes / sizeof *sizes; j++)
+			CU_ASSERT_EQUAL(qemu_run(widths[i], &all, sizes[j], output), 1);
+}
+
+/* What goes wrong in the guest must end in one line and a code, not in a hang. */
+static void test_failures(void)
+{
+	static const struct workload missing = { "", "init=nosuch", 0 }, nothing = { "", "notimer", 0 };
+	static char output[OUTPUT_MAX];
+	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+		if (!qemu_present(widths[i]))
+			continue;
+		CU_ASSERT_EQUAL(qemu_run(widths[i], &missing, 32, output), 126 << 1 | 1);
+		CU_ASSERT_PTR_NOT_NULL(strstr(output, "no such program"));
+		CU_ASSERT_EQUAL(qemu_run(widths[i], &nothing, 32, output), 126 << 1 | 1);
+		CU_ASSERT_PTR_NOT_NULL(strstr(output, "no init=PROGRAM"));
+	}
+}
+
+int main(void)
+{
+	CU_initialize_registry();
+	CU_pSuite suite = CU_add_suite("guest kernel under QEMU", NULL, NULL);
+	CU_add_test(suite, "every workload prints what it prints natively", test_rows);
+	CU_add_test(suite, "16 to 256 MiB", test_memory_sizes);
+	CU_add_test(suite, "failures end with a line and a code", test_failures);
+	CU_basic_run_tests();
+	unsigned failures = CU_get_number_of_failures();
+	CU_cleanup_registry();
+	return failures != 0;
+}
