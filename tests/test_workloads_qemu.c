@@ -114,6 +114,24 @@ static void test_memory_sizes(void)
 			CU_ASSERT_EQUAL(qemu_run(widths[i], &all, sizes[j], output), 1);
 }
 
+/* Each bare bench kernel checks its own result and says so by its exit code. */
+static void test_bench_kernels(void)
+{
+	static const char *const files[] = {
+#define BENCH(name, file, instructions, what) file,
+#include "workloads/bench.def"
+#undef BENCH
+	};
+	char command[1024], output[OUTPUT_MAX];
+	for (size_t i = 0; qemu_present("i386") && i < sizeof files / sizeof *files; i++) {
+		snprintf(command, sizeof command,
+			 "timeout 120 qemu-system-i386 -accel tcg -m 64 -kernel '%s/workloads/bench/%s' -serial stdio -display none "
+			 "-device isa-debug-exit,iobase=0xf4,iosize=1 -no-reboot </dev/null 2>&1", BINARY_DIR, files[i]);
+		CU_ASSERT_EQUAL(command_run(command, output), 1);
+		CU_ASSERT_STRING_EQUAL(output, "");
+	}
+}
+
 /* What goes wrong in the guest must end in one line and a code, not in a hang. */
 static void test_failures(void)
 {
@@ -135,6 +153,7 @@ int main(void)
 	CU_pSuite suite = CU_add_suite("guest kernel under QEMU", NULL, NULL);
 	CU_add_test(suite, "every workload prints what it prints natively", test_rows);
 	CU_add_test(suite, "16 to 256 MiB", test_memory_sizes);
+	CU_add_test(suite, "bench kernels", test_bench_kernels);
 	CU_add_test(suite, "failures end with a line and a code", test_failures);
 	CU_basic_run_tests();
 	unsigned failures = CU_get_number_of_failures();
