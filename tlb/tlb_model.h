@@ -8,6 +8,7 @@
 #include "paging.h"
 #include "tlb_flush.h"
 #include "../isa/event.h"
+#include <stddef.h>
 
 enum { TLB_4K = 1, TLB_2M = 2 /* and 4M */, TLB_1G = 4 }; /* page sizes that an array holds */
 
@@ -26,6 +27,7 @@ struct tlb_model_config {
 	const char *walk_cache;         /* row of tlb/walk_caches.def: "none", "per-level" (paging-structure caches by virtual prefix), "by-address" (AMD's style) */
 	unsigned walk_cache_entries[WALK_CACHE_LEVELS]; /* per-level: [2] = PDE cache, [3] = PDPTE, [4] = PML4E, [5] = PML5E; by-address: [0] */
 	unsigned nested_tlb_entries;    /* gpa -> hpa, fully associative; 0: none */
+	bool no_filter;                 /* tests: never use the fast path; every result stays the same */
 };
 
 enum tlb_result { TLB_HIT_L1, TLB_HIT_L2, TLB_WALK, TLB_OFF /* paging off */ };
@@ -42,16 +44,56 @@ struct tlb_outcome {
 struct tlb_stats { /* counters that a result lists; names in tlb_model.c, iterated with tlb_model_stat() */
 	uint64_t l1d_access, l1d_miss, l1i_access, l1i_miss, l2_access, l2_miss;
 	uint64_t walks, walks_faulted, walk_refs, refs_by[2][7] /* [dimension][level] */, walk_cache_hits[2][7], nested_tlb_hits, nested_tlb_misses;
-	uint64_t flushes[TLB_FLUSH_KINDS], dirty_assists;
+	uint64_t flushes[TLB_FLUSH_KINDS], dirty_assists; /* walks include dirty assists */
 };
+
+/*
+ * The filter in front: a small direct-mapped table of entries that an L1 array holds. It is exact, because a hit through it does to the replacement state just what a hit
+ * through the array does: *touched = (*touched & keep) | set | (clock & stamp). A slot dies with its entry, at every flush, and when the tags change.
+ */
+#define TLB_FAST_SLOTS 64
+struct tlb_fast_slot { /* 64 bytes: a line */
+	uint64_t read_key, write_key; /* gva page | 1; 0: nothing. Fetches use read_key of their own slots */
+	uint64_t base;                /* hpa of the 4 KiB page */
+	uint64_t *touched;            /* replacement state of the entry or of its set */
+	uint64_t keep, set, stamp;
+	uint64_t spare;
+};
+struct tlb_fast { /* the head of struct tlb_model */
+	uint64_t clock;
+	uint32_t tags; /* pcid | vpid << 16 that the slots belong to */
+	struct tlb_stats stats;
+	struct tlb_fast_slot data[TLB_FAST_SLOTS] __attribute__((aligned(64)));
+	struct tlb_fast_slot fetch[TLB_FAST_SLOTS];
+};
+
+struct tlb_model;
+/* An access that hits the filter, all of it: true, and *hpa. False: nothing happened, call tlb_model_access(). */
+static inline bool tlb_model_access_fast(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, uint64_t *hpa)
+{
+	struct tlb_fast *f = (struct tlb_fast *)(void *)m;
+	struct tlb_fast_slot *s = &(access == ACCESS_EXEC ? f->fetch : f->data)[gva >> 12 & (TLB_FAST_SLOTS - 1)];
+	uint64_t key = access == ACCESS_WRITE ? s->write_key : s->read_key;
+	if (key != ((gva & ~0xfffull) | 1) || f->tags != ((uint32_t)p->vpid << 16 | p->pcid) || (event_flags & EVF_FAULT))
+		return false;
+	*s->touched = (*s->touched & s->keep) | s->set | (++f->clock & s->stamp);
+	*hpa = s->base | (gva & 0xfff);
+	*(access == ACCESS_EXEC ? &f->stats.l1i_access : &f->stats.l1d_access) += 1;
+	return true;
+}
 
 struct tlb_model *tlb_model_create(const struct tlb_model_config *config, const struct phys *phys, char *error, size_t error_size); /* NULL with a line in error */
 void tlb_model_destroy(struct tlb_model *m);
-/* One access. p: the paging that the hardware walks now. fetch: instruction side. write, user, fault: from the event. */
+/* One access, within one page. p: the paging that the hardware walks now. fetch: instruction side. write, user, fault: from the event. */
 void tlb_model_access(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, struct tlb_outcome *out);
 /* EV_TLB_FLUSH. current: the paging now (its pcid, for TLB_FLUSH_PAGE). */
 void tlb_model_flush(struct tlb_model *m, enum tlb_flush kind, unsigned vpid, uint64_t addr, const struct paging *current);
 const struct tlb_stats *tlb_model_stats(const struct tlb_model *m);
 /* The i-th statistic by name ("l1d.miss", "walk.refs", "walk.host.level2", ...); false: no more. */
 bool tlb_model_stat(const struct tlb_model *m, unsigned i, const char **name, uint64_t *value);
+/* Names of the rows of the registries, for listings and test matrices: the i-th, or NULL. */
+const char *tlb_organisation_name(unsigned i);
+const char *tlb_replacement_name(unsigned i);
+const char *walk_cache_name(unsigned i);
+const char *tlb_flush_name(enum tlb_flush kind);
 #endif

@@ -1,0 +1,143 @@
+#include "tlb_array.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ORGANISATION(symbol) extern const struct tlb_organisation tlb_organisation_##symbol;
+#include "tlb_organisations.def"
+#undef ORGANISATION
+static const struct tlb_organisation *const organisations[] = {
+#define ORGANISATION(symbol) &tlb_organisation_##symbol,
+#include "tlb_organisations.def"
+#undef ORGANISATION
+};
+enum { ORGANISATIONS = sizeof organisations / sizeof *organisations };
+
+const struct tlb_organisation *tlb_organisation_find(const char *name)
+{
+	if (!name)
+		return organisations[0];
+	for (unsigned i = 0; i < ORGANISATIONS; i++)
+		if (!strcmp(organisations[i]->name, name))
+			return organisations[i];
+	return NULL;
+}
+
+const char *tlb_organisation_name(unsigned i)
+{
+	return i < ORGANISATIONS ? organisations[i]->name : NULL;
+}
+
+static bool geometry_check(struct tlb_array *a, char *error, size_t n)
+{
+	const struct tlb_geometry *g = &a->geometry;
+	a->organisation = tlb_organisation_find(g->organisation);
+	a->replacement = tlb_replacement_find(g->replacement);
+	if (!a->organisation)
+		snprintf(error, n, "unknown TLB organisation '%s': see `ringside list`", g->organisation);
+	else if (!a->replacement)
+		snprintf(error, n, "unknown TLB replacement policy '%s': see `ringside list`", g->replacement);
+	else if (g->entries > 1u << 20 || g->ways > g->entries)
+		snprintf(error, n, "a TLB of %u entries and %u ways: entries must be at most 1048576, and ways at most entries", g->entries, g->ways);
+	else if (!(g->page_sizes & (TLB_4K | TLB_2M | TLB_1G)))
+		snprintf(error, n, "a TLB of %u entries holds no page size: give it one of 4K, 2M, 1G", g->entries);
+	else if (a->organisation->shape(a, error, n)) {
+		if (a->replacement->needs_sets && (!a->organisation->partitioned || a->ways > 64 || (a->ways & (a->ways - 1))))
+			snprintf(error, n, "replacement '%s' needs sets with a power of two of ways, at most 64: '%s' with %u ways is not", a->replacement->name, a->organisation->name, a->ways);
+		else
+			return true;
+	}
+	return false;
+}
+
+bool tlb_array_create(struct tlb_array *a, const struct tlb_geometry *g, uint64_t *clock, struct tlb_fast_slot *fast, char *error, size_t error_size)
+{
+	*a = (struct tlb_array){ .geometry = *g, .clock = clock, .fast = fast, .random = 0x2545f4914f6cdd1dull };
+	if (!geometry_check(a, error, error_size))
+		return false;
+	a->slots = a->sets * a->ways;
+	a->tag = calloc(a->slots, sizeof *a->tag);
+	a->entry = calloc(a->slots, sizeof *a->entry);
+	a->order = calloc(a->slots, sizeof *a->order);
+	a->tree = calloc(a->sets, sizeof *a->tree);
+	a->candidate = calloc(a->ways, sizeof *a->candidate);
+	if (a->tag && a->entry && a->order && a->tree && a->candidate)
+		return true;
+	snprintf(error, error_size, "out of memory for a TLB of %u entries", g->entries);
+	tlb_array_destroy(a);
+	return false;
+}
+
+void tlb_array_destroy(struct tlb_array *a)
+{
+	free(a->tag);
+	free(a->entry);
+	free(a->order);
+	free(a->tree);
+	free(a->candidate);
+	*a = (struct tlb_array){ 0 };
+}
+
+uint32_t tlb_array_lookup(struct tlb_array *a, uint64_t gva, unsigned shift, uint32_t tags)
+{
+	if (!a->sizes[tlb_size_index(shift)])
+		return UINT32_MAX;
+	uint32_t slot = a->organisation->find(a, tlb_tag(gva, shift), tags);
+	if (slot != UINT32_MAX)
+		a->replacement->touch(a, slot);
+	return slot;
+}
+
+/* The filter forgets all pages that the slot answers for. */
+static void filter_forget(struct tlb_array *a, uint32_t slot)
+{
+	unsigned shift = a->tag[slot] & 63;
+	uint64_t vpn = a->tag[slot] >> 6;
+	if (shift == 12) {
+		struct tlb_fast_slot *f = &a->fast[vpn & (TLB_FAST_SLOTS - 1)];
+		if (f->read_key >> 12 == vpn)
+			f->read_key = f->write_key = 0;
+		return;
+	}
+	for (unsigned i = 0; i < TLB_FAST_SLOTS; i++)
+		if (a->fast[i].read_key >> shift == vpn)
+			a->fast[i].read_key = a->fast[i].write_key = 0;
+}
+
+void tlb_array_kill(struct tlb_array *a, uint32_t slot)
+{
+	if (!a->tag[slot])
+		return;
+	if (a->fast)
+		filter_forget(a, slot);
+	a->valid--;
+	a->sizes[tlb_size_index(a->tag[slot] & 63)]--;
+	a->tag[slot] = 0;
+}
+
+uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_entry *e)
+{
+	uint32_t slot = UINT32_MAX;
+	a->organisation->candidates(a, tlb_tag(gva, e->shift), a->candidate);
+	for (unsigned i = 0; i < a->ways && slot == UINT32_MAX; i++)
+		if (!a->tag[a->candidate[i]])
+			slot = a->candidate[i];
+	if (slot == UINT32_MAX)
+		slot = a->replacement->victim(a, a->candidate);
+	tlb_array_kill(a, slot);
+	a->tag[slot] = tlb_tag(gva, e->shift);
+	a->entry[slot] = *e;
+	a->valid++;
+	a->sizes[tlb_size_index(e->shift)]++;
+	a->replacement->filled(a, slot);
+	return slot;
+}
+
+void tlb_array_filter(struct tlb_array *a, uint64_t gva, uint32_t slot)
+{
+	const struct tlb_entry *e = &a->entry[slot];
+	struct tlb_fast_slot *f = &a->fast[gva >> 12 & (TLB_FAST_SLOTS - 1)];
+	a->replacement->describe(a, slot, f);
+	f->read_key = (gva & ~0xfffull) | 1;
+	f->write_key = e->write_ok ? f->read_key : 0;
+	f->base = e->base | (gva & ((1ull << e->shift) - 1) & ~0xfffull);
+}

@@ -1,0 +1,87 @@
+/*
+ * One modelled TLB array: entries, an organisation (where a translation may live) and a replacement policy (which one goes).
+ *
+ * Invariant: a slot is valid when its tag is not 0; at most one valid slot answers a lookup, because insertion follows a miss.
+ * A new organisation is one file with one struct tlb_organisation and one line in tlb_organisations.def; it needs neither tlb_array.c nor tlb_model.c.
+ */
+#ifndef TLB_ARRAY_H
+#define TLB_ARRAY_H
+#include "tlb_model.h"
+
+#define TLB_MAX_WAYS 4096 /* fully associative arrays are one set */
+
+struct tlb_entry {
+	uint64_t base;        /* hpa of the page */
+	uint32_t tags, mask;  /* pcid | vpid << 16, and which of these bits must match: a global entry ignores the PCID */
+	uint8_t shift;        /* log2 of the bytes that this entry covers */
+	uint8_t origin;       /* log2 of the guest's page: INVLPG of any part of it ends the entry */
+	bool write_ok;        /* writable, and D set: a write needs no walk */
+	bool nested;          /* made through EPT or NPT */
+};
+
+struct tlb_array {
+	struct tlb_geometry geometry;
+	const struct tlb_organisation *organisation;
+	const struct tlb_replacement *replacement;
+	unsigned sets, ways, slots; /* slots = sets * ways */
+	uint64_t *tag;              /* vpn << 6 | shift; 0: empty. vpn = gva >> shift */
+	struct tlb_entry *entry;
+	uint64_t *order;            /* LRU, FIFO: when a slot was touched, filled */
+	uint64_t *tree;             /* PLRU: the bits of a set */
+	unsigned *candidate;        /* [ways]: scratch for insertions */
+	unsigned valid, sizes[3];   /* entries now; of them 4K, 2M/4M, 1G: a lookup skips sizes that are not there */
+	uint64_t *clock;            /* of the model: counts touches */
+	uint64_t random;            /* state of the generator */
+	struct tlb_fast_slot *fast; /* the filter's slots of an L1 array; NULL otherwise */
+};
+
+struct tlb_organisation {
+	const char *name, *summary;
+	/* Sets a->sets and a->ways from the geometry. False with a line in error. */
+	bool (*shape)(struct tlb_array *a, char *error, size_t error_size);
+	/* The slot that holds the tag for these tags, or UINT32_MAX. Changes nothing. */
+	uint32_t (*find)(const struct tlb_array *a, uint64_t tag, uint32_t tags);
+	/* The a->ways slots where the tag may live. */
+	void (*candidates)(const struct tlb_array *a, uint64_t tag, unsigned *slot);
+	bool partitioned; /* slots n * ways .. n * ways + ways - 1 are the candidates of a tag: what PLRU needs */
+};
+
+struct tlb_replacement {
+	const char *name, *summary;
+	bool needs_sets;  /* only for partitioned organisations with a power of two of ways, at most 64 */
+	void (*touch)(struct tlb_array *a, uint32_t slot);
+	void (*filled)(struct tlb_array *a, uint32_t slot);
+	uint32_t (*victim)(struct tlb_array *a, const unsigned *candidate); /* all are valid */
+	/* Describes touch() for the filter: the fields touched, keep, set and stamp. */
+	void (*describe)(struct tlb_array *a, uint32_t slot, struct tlb_fast_slot *f);
+};
+
+const struct tlb_organisation *tlb_organisation_find(const char *name); /* NULL name: set-associative; NULL: unknown */
+const struct tlb_replacement *tlb_replacement_find(const char *name);   /* NULL name: lru */
+
+bool tlb_array_create(struct tlb_array *a, const struct tlb_geometry *g, uint64_t *clock, struct tlb_fast_slot *fast, char *error, size_t error_size);
+void tlb_array_destroy(struct tlb_array *a);
+/* Looks up one page size; a hit counts as a touch. UINT32_MAX: miss. */
+uint32_t tlb_array_lookup(struct tlb_array *a, uint64_t gva, unsigned shift, uint32_t tags);
+/* Puts e (covering gva) where the policy says. Returns the slot. */
+uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_entry *e);
+void tlb_array_kill(struct tlb_array *a, uint32_t slot);
+/* Tells the filter that `slot` answers for the 4 KiB page of gva. */
+void tlb_array_filter(struct tlb_array *a, uint64_t gva, uint32_t slot);
+
+static inline uint64_t tlb_tag(uint64_t gva, unsigned shift) { return gva >> shift << 6 | shift; }
+static inline unsigned tlb_size_index(unsigned shift) { return shift == 12 ? 0 : shift < 30 ? 1 : 2; }
+
+/* Whether a valid slot with an equal tag belongs to these tags. */
+static inline bool tlb_entry_matches(const struct tlb_entry *e, uint32_t tags) { return !((e->tags ^ tags) & e->mask); }
+static inline uint64_t tlb_slot_gva(const struct tlb_array *a, uint32_t slot) { return a->tag[slot] >> 6 << (a->tag[slot] & 63); }
+
+/* Scans a set of consecutive slots: for organisations. */
+static inline uint32_t tlb_scan(const struct tlb_array *a, uint32_t first, unsigned n, uint64_t tag, uint32_t tags)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (a->tag[first + i] == tag && tlb_entry_matches(&a->entry[first + i], tags))
+			return first + i;
+	return UINT32_MAX;
+}
+#endif
