@@ -236,7 +236,7 @@ void mem_probe_write(struct cpu *cpu, uint64_t linear, unsigned size, bool super
 /* Like mem_read and mem_write, but return false with *fault instead of raising: for exception delivery. */
 bool mem_try_read(struct cpu *cpu, uint64_t linear, void *to, unsigned size, bool supervisor, struct mem_fault *fault);
 bool mem_try_write(struct cpu *cpu, uint64_t linear, const void *from, unsigned size, bool supervisor, struct mem_fault *fault);
-/* Segment-relative: checks presence, type, limit (expand-down too) or canonical form and returns the linear address; raises #GP(0), #SS(0). */
+/* Segment-relative (isa/segment.c): checks presence, type, limit (expand-down too) or canonical form and returns the linear address; raises #GP(0), #SS(0). */
 uint64_t segment_linear(struct cpu *cpu, enum segment_name seg, uint64_t offset, unsigned size, enum access access);
 
 /* ---- system instructions (isa/system*.c): each does the whole instruction, checks included; rip of the *next* instruction is in `next` where control moves.

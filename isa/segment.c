@@ -159,3 +159,26 @@ void segment_set_flat(struct cpu *cpu, enum segment_name seg, uint16_t selector,
 		cpu->seg[seg].attributes &= ~(uint32_t)SEGA_DB;
 	cpu_mode_update(cpu);
 }
+
+/* SDM 3A 5.3 to 5.5 for data accesses; 3.3.7.1 in 64-bit mode, where only FS and GS have a base. */
+uint64_t segment_linear(struct cpu *cpu, enum segment_name seg, uint64_t offset, unsigned size, enum access access)
+{
+	const struct segment *s = &cpu->seg[seg];
+	enum vector v = seg == SEG_SS ? VEC_SS : VEC_GP;
+	if (cpu_code64(cpu)) {
+		uint64_t linear = offset + (seg >= SEG_FS ? s->base : 0);
+		if (!cpu_canonical(cpu, linear) || !cpu_canonical(cpu, linear + size - 1))
+			cpu_raise_error(cpu, v, 0);
+		return linear;
+	}
+	bool code = s->attributes & SEGA_CODE, type_ok = true;
+	if (access == ACCESS_WRITE)
+		type_ok = !code && s->attributes & SEGA_WRITE_READ;
+	else if (access == ACCESS_READ)
+		type_ok = !code || s->attributes & SEGA_WRITE_READ;
+	if (s->attributes & SEGA_UNUSABLE || !segment_fits(s, offset, size))
+		cpu_raise_error(cpu, v, 0);
+	if (!type_ok && cpu_protected(cpu))
+		cpu_raise_error(cpu, VEC_GP, 0);
+	return (s->base + offset) & 0xffffffff;
+}
