@@ -57,17 +57,21 @@ struct timing_port { /* how the core model asks what the hardware walks now: mmu
 	bool walks_are_shadow;      /* one-dimensional walks are of VMM-made tables */
 	const struct block_dictionary *blocks;
 	const struct phys *phys;
+	const uint8_t *work_cause;  /* enum cause of each kind of VMM work, by number; NULL: all of them are CAUSE_VMM */
+	unsigned works;             /* how many it has; kinds beyond are CAUSE_VMM */
 };
-struct core_model { const char *name, *summary; };
-extern const struct core_model core_models[]; /* rows of core_models.def: "fixed"; ends with name == NULL */
+struct core_model { const char *name, *summary; bool keeps_time; /* false: statistics only, timing_now() stays 0 */ };
+extern const struct core_model core_models[]; /* rows of core_models.def; ends with name == NULL */
+const struct core_model *core_model_find(const char *name); /* NULL: unknown */
 
 /* A core model with TLBs, caches and DRAM of the preset. NULL with a line in error. */
 struct timing *timing_create(const char *core_model, const struct preset *p, const struct timing_port *port, char *error, size_t error_size);
 void timing_destroy(struct timing *t);
 struct event_consumer *timing_consumer(struct timing *t); /* attach it to the sink */
 uint64_t timing_now(const struct timing *t);              /* cycles so far; drain first */
-void timing_idle(struct timing *t, uint64_t cycles);      /* the machine was halted: added to IDLE */
-uint64_t timing_worst_block(const struct timing *t);      /* no block of one instruction boundary takes longer than about this: bounds a batch before a deadline */
+void timing_idle(struct timing *t, uint64_t cycles);      /* the machine was halted: added to IDLE. EV_IDLE in the stream does the same: use one of the two */
+uint64_t timing_worst_block(const struct timing *t);      /* cycles that one instruction takes at most, with what its exit entails: bounds a batch before a deadline */
+uint64_t timing_instructions(const struct timing *t);     /* guest instructions seen in the stream */
 
 struct exit_account { uint64_t count, transition_cycles, handler_cycles; };
 struct region_account { uint64_t count, cycles, instructions, by_cause[CAUSES]; }; /* EV_MARK */

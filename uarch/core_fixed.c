@@ -1,0 +1,256 @@
+/*
+ * Core model "fixed": an in-order processor. Every instruction costs preset.milli_cpi; loads, fetches and walks stall for what they take beyond an L1 hit; stores retire into a
+ * store buffer and do not stall, though they change the caches all the same.
+ *
+ * Invariant: nothing here depends on where a batch ends. What one event leaves for a later one (translation-cache fragment, refund, last line fetched) is in struct timing.
+ *
+ * VMM code runs from a direct map of large global pages: its loads and stores go to the caches by physical address and never miss a TLB.
+ */
+#include "timing_private.h"
+
+enum sensitive_price { FREE, SERIALIZE, HALF_SYSCALL, PORT_IO };
+
+/* What a sensitive instruction costs natively beyond milli_cpi. Missing rows are FREE: HLT (its time is EV_IDLE), INT n (its delivery is priced), flag and segment instructions. */
+static const uint8_t sensitive_prices[SENS_COUNT] = {
+	[SENS_CR0_WRITE] = SERIALIZE, [SENS_CR3_WRITE] = SERIALIZE, [SENS_CR4_WRITE] = SERIALIZE, [SENS_DR_ACCESS] = SERIALIZE,
+	[SENS_LMSW] = SERIALIZE, [SENS_INVLPG] = SERIALIZE, [SENS_INVPCID] = SERIALIZE, [SENS_INVD] = SERIALIZE, [SENS_MSR_WRITE] = SERIALIZE,
+	[SENS_CPUID] = SERIALIZE, [SENS_IRET] = SERIALIZE, [SENS_LGDT] = SERIALIZE, [SENS_LIDT] = SERIALIZE, [SENS_LLDT] = SERIALIZE, [SENS_LTR] = SERIALIZE,
+	[SENS_SYSCALL] = HALF_SYSCALL, [SENS_SYSRET] = HALF_SYSCALL, [SENS_SYSENTER] = HALF_SYSCALL, [SENS_SYSEXIT] = HALF_SYSCALL,
+	[SENS_IO_IN] = PORT_IO, [SENS_IO_OUT] = PORT_IO,
+};
+
+/* Charges work that an EV_EXIT right behind would replace: the processor exits instead of doing it. Chains (INT n, then its delivery) are taken back together. */
+static void provisional_charge(struct timing *t, uint64_t sequence, enum cause c, uint64_t cycles)
+{
+	timing_charge(t, c, cycles);
+	t->refund = t->refund_at == sequence && t->refund_cause == c ? t->refund + cycles : cycles;
+	t->refund_cause = c;
+	t->refund_at = sequence + 1;
+}
+
+static void vmm_charge(struct timing *t, uint64_t cycles)
+{
+	timing_charge(t, t->vmm, cycles);
+	t->work[t->work_kind] += cycles;
+	if (t->exit_reason < TIMING_EXITS)
+		t->exit[t->exit_reason].handler_cycles += cycles;
+}
+
+/* ---- translation ---- */
+
+#define NOWHERE (~0ull) /* the translation faulted */
+
+/* One lookup in the modelled TLBs with what it costs. Returns the physical address or NOWHERE. */
+static uint64_t translate_slow(struct timing *t, const struct paging *p, uint64_t gva, enum access access, unsigned flags)
+{
+	struct tlb_outcome o;
+	tlb_model_access(t->tlb, p, gva, access, flags, &o);
+	if (o.result == TLB_HIT_L2)
+		timing_charge(t, t->guest, t->preset.l2_tlb_hit);
+	if (o.refs || o.result == TLB_WALK)
+		timing_walk(t, &o);
+	return o.faulted ? NOWHERE : o.hpa;
+}
+
+static inline uint64_t translate(struct timing *t, const struct paging *p, uint64_t gva, enum access access, unsigned flags)
+{
+	uint64_t hpa;
+	if (__builtin_expect(tlb_model_access_fast(t->tlb, p, gva, access, flags, &hpa), 1))
+		return hpa;
+	return translate_slow(t, p, gva, access, flags);
+}
+
+/* ---- instruction fetch ---- */
+
+static inline void line_fetch(struct timing *t, uint64_t hpa)
+{
+	uint64_t line = hpa >> t->memory.l1i.line_shift;
+	if (line == t->fetch_line)
+		return;
+	t->fetch_line = line;
+	timing_charge(t, t->guest, hierarchy_access(&t->memory, &t->memory.l1i, hpa, false) - t->memory.l1i.latency);
+}
+
+static inline void code_fetch(struct timing *t, const struct paging *p, uint64_t pc, unsigned bytes, unsigned flags)
+{
+	uint64_t step = 1ull << t->memory.l1i.line_shift, left = bytes;
+	do { /* a page at a time, of which a straddling block has two; then a line at a time */
+		uint64_t hpa = translate(t, p, pc, ACCESS_EXEC, flags), in_page = 0x1000 - (pc & 0xfff), here = left < in_page ? left : in_page;
+		if (hpa == NOWHERE)
+			return;
+		for (uint64_t end = hpa + here; hpa < end; hpa = (hpa | (step - 1)) + 1)
+			line_fetch(t, hpa);
+		pc += here;
+		left -= here;
+	} while (left);
+}
+
+static void fragment_fetch(struct timing *t)
+{
+	uint64_t step = 1ull << t->memory.l1i.line_shift;
+	timing_charge(t, CAUSE_TRANSLATION, timing_whole(t, (uint64_t)t->tc_extra * t->preset.milli_cpi));
+	for (uint64_t at = t->tc_address, end = at + (t->tc_bytes ? t->tc_bytes : 1); at < end; at = (at | (step - 1)) + 1)
+		line_fetch(t, at);
+}
+
+static inline void block_enter(struct timing *t, const struct paging *p, const struct event *e)
+{
+	const struct block_dictionary *d = t->port.blocks;
+	unsigned bytes = d && e->id < d->count ? d->entry[e->id].bytes : 4u * e->aux;
+	t->guest = e->flags & EVF_USER ? CAUSE_GUEST_USER : CAUSE_GUEST_KERNEL;
+	uint64_t cycles = timing_whole(t, (uint64_t)e->aux * t->preset.milli_cpi);
+	if (e->addr != t->next_pc && t->next_pc != ~0ull)
+		cycles += t->preset.branch_taken;
+	timing_charge(t, t->guest, cycles);
+	t->instructions += e->aux;
+	t->next_pc = e->addr + bytes;
+	t->translated = t->tc_pending;
+	t->tc_pending = false;
+	if (t->translated)
+		fragment_fetch(t);
+	else
+		code_fetch(t, p, e->addr, bytes ? bytes : 1, e->flags);
+}
+
+static void block_cut(struct timing *t, const struct event *e)
+{
+	uint64_t thousandths = (uint64_t)e->id * t->preset.milli_cpi, whole = thousandths / 1000;
+	int64_t carry = t->carry - (int64_t)(thousandths % 1000);
+	if (carry < 0) {
+		carry += 1000;
+		whole++;
+	}
+	t->carry = carry;
+	t->cause[t->guest] -= whole < t->cause[t->guest] ? whole : t->cause[t->guest];
+	t->instructions -= e->id < t->instructions ? e->id : t->instructions;
+	t->next_pc = ~0ull;
+}
+
+/* ---- data ---- */
+
+/* The line at hpa. Stores go to the store buffer and do not stall. */
+static inline void line_access(struct timing *t, uint64_t hpa, bool write, bool stall)
+{
+	uint32_t cycles = hierarchy_access(&t->memory, &t->memory.l1d, hpa, write);
+	if (stall)
+		timing_charge(t, t->guest, cycles - t->memory.l1d.latency);
+}
+
+/* The part of an access in a second line, and perhaps a second page. */
+static void data_split(struct timing *t, const struct paging *p, const struct event *e, uint64_t hpa, bool write, bool stall)
+{
+	uint64_t last = e->addr + e->aux - 1u;
+	if ((e->addr ^ last) >> 12)
+		hpa = translate(t, p, last & ~0xfffull, write ? ACCESS_WRITE : ACCESS_READ, e->flags);
+	else
+		hpa += e->aux - 1u;
+	if (hpa != NOWHERE)
+		line_access(t, hpa, write, stall);
+}
+
+/* An access that did not complete: its walk happened, no more. */
+static void data_fault(struct timing *t, const struct paging *p, const struct event *e, bool write)
+{
+	translate_slow(t, p, e->addr, e->flags & EVF_FETCH ? ACCESS_EXEC : write ? ACCESS_WRITE : ACCESS_READ, e->flags);
+}
+
+static inline void data_access(struct timing *t, const struct paging *p, const struct event *e, bool write, bool stall)
+{
+	if (__builtin_expect(e->flags & EVF_FAULT, 0)) {
+		data_fault(t, p, e, write);
+		return;
+	}
+	uint64_t hpa = translate(t, p, e->addr, write ? ACCESS_WRITE : ACCESS_READ, e->flags);
+	if (hpa == NOWHERE)
+		return;
+	line_access(t, hpa, write, stall);
+	uint64_t last = e->addr + (e->aux ? e->aux - 1u : 0);
+	if (__builtin_expect((e->addr ^ last) >> t->memory.l1d.line_shift, 0))
+		data_split(t, p, e, hpa, write, stall);
+}
+
+/* ---- the VMM and the system ---- */
+
+static void exit_account(struct timing *t, const struct event *e, uint64_t sequence)
+{
+	unsigned reason = e->id < TIMING_EXITS ? e->id : TIMING_EXITS - 1;
+	bool leaving = e->kind == EV_EXIT;
+	uint64_t cycles = leaving ? t->preset.exit_cost[e->aux & 3] : t->preset.entry_cost[e->aux & 3];
+	if (leaving && t->refund_at == sequence)
+		t->cause[t->refund_cause] -= t->refund;
+	timing_charge(t, CAUSE_TRANSITIONS, cycles);
+	t->exit[reason].transition_cycles += cycles;
+	t->exit[reason].count += leaving;
+	t->exit_reason = leaving ? reason : TIMING_EXITS;
+	t->work_kind = 0;
+	t->vmm = t->port.work_cause && t->port.works ? (enum cause)t->port.work_cause[0] : CAUSE_VMM;
+	t->refund_at = ~0ull;
+}
+
+static void handler_begin(struct timing *t, const struct event *e)
+{
+	t->work_kind = e->id < TIMING_EXITS ? e->id : TIMING_EXITS - 1;
+	t->vmm = t->port.work_cause && e->id < t->port.works ? (enum cause)t->port.work_cause[e->id] : CAUSE_VMM;
+}
+
+static void sensitive_charge(struct timing *t, const struct event *e, uint64_t sequence)
+{
+	const struct preset *p = &t->preset;
+	unsigned price = e->id < SENS_COUNT && !t->translated ? sensitive_prices[e->id] : FREE; /* translated code has something else in its place */
+	const uint64_t cycles[] = { [FREE] = 0, [SERIALIZE] = p->serialize, [HALF_SYSCALL] = p->syscall / 2, [PORT_IO] = p->port_io };
+	provisional_charge(t, sequence, price == PORT_IO ? CAUSE_DEVICES : t->guest, cycles[price]);
+}
+
+static void delivery_charge(struct timing *t, uint64_t sequence)
+{
+	provisional_charge(t, sequence, t->guest, t->preset.exception);
+	t->guest = CAUSE_GUEST_KERNEL; /* the pushes that follow, and the handler */
+	t->next_pc = ~0ull;
+}
+
+/* Everything but blocks and guest data. */
+static void event_consume_slow(struct timing *t, const struct paging *p, const struct event *e, uint64_t sequence)
+{
+	switch (e->kind) {
+	case EV_CUT: block_cut(t, e); break;
+	case EV_REP: timing_charge(t, t->guest, timing_whole(t, (uint64_t)e->id * t->preset.rep_iteration_milli)); break;
+	case EV_SENSITIVE: sensitive_charge(t, e, sequence); break;
+	case EV_EXCEPTION: case EV_INTERRUPT: delivery_charge(t, sequence); break;
+	case EV_IDLE: timing_charge(t, CAUSE_IDLE, e->addr); break;
+	case EV_MARK: timing_mark(t, e); break;
+	case EV_EXIT: case EV_ENTRY: exit_account(t, e, sequence); break;
+	case EV_HANDLER: handler_begin(t, e); break;
+	case EV_VMM_WORK: vmm_charge(t, timing_whole(t, (uint64_t)e->id * t->preset.vmm_milli_cpi)); break;
+	case EV_VMM_LOAD: vmm_charge(t, hierarchy_access(&t->memory, &t->memory.l1d, e->addr, false) - t->memory.l1d.latency); break;
+	case EV_VMM_STORE: hierarchy_access(&t->memory, &t->memory.l1d, e->addr, true); break;
+	case EV_VMCS_READ: vmm_charge(t, (uint64_t)e->id * t->preset.vmread); break;
+	case EV_VMCS_WRITE: vmm_charge(t, (uint64_t)e->id * t->preset.vmwrite); break;
+	case EV_TC_JUMP: timing_charge(t, CAUSE_TRANSLATION, hierarchy_access(&t->memory, &t->memory.l1d, e->addr, false)); break;
+	case EV_TC_FETCH:
+		t->tc_pending = true;
+		t->tc_address = e->addr;
+		t->tc_bytes = e->id;
+		t->tc_extra = e->aux;
+		break;
+	case EV_TLB_FLUSH: tlb_model_flush(t->tlb, (enum tlb_flush)e->id, e->aux, e->addr, p); break;
+	case EV_VALUE: case EV_STATE: case EV_HYPERCALL: case EV_IRQ_RAISED: case EV_DEVICE: /* take no time, and do not come between an instruction and its exit */
+		t->refund_at += t->refund_at == sequence;
+		break;
+	default: break; /* EV_TABLE_PAGE, EV_TABLE_FORGET, EV_TRANSLATE: bookkeeping */
+	}
+}
+
+void core_fixed_consume(void *self, const struct event *first, const struct event *end)
+{
+	struct timing *t = self;
+	const struct paging *p = t->port.paging(t->port.self);
+	for (const struct event *e = first; e < end; e++)
+		switch (e->kind) {
+		case EV_BLOCK: block_enter(t, p, e); break;
+		case EV_LOAD: data_access(t, p, e, false, true); break;
+		case EV_STORE: case EV_TABLE_STORE: data_access(t, p, e, true, false); break;
+		case EV_RMW: data_access(t, p, e, true, true); break;
+		default: event_consume_slow(t, p, e, t->sequence + (uint64_t)(e - first)); break;
+		}
+	t->sequence += (uint64_t)(end - first);
+}

@@ -1,0 +1,75 @@
+/*
+ * What core models share: accounts, the memory path, and where the stream stands.
+ *
+ * Invariant: every cycle is charged once, by timing_charge(), to one cause; fractions of cycles wait in `carry` until they are whole. So the causes add up to the total exactly,
+ * and so do their parts (exits, VMM work).
+ */
+#ifndef UARCH_TIMING_PRIVATE_H
+#define UARCH_TIMING_PRIVATE_H
+#include "hierarchy.h"
+#include "timing.h"
+
+#define TIMING_STATS 192
+
+struct region { struct region_account account; uint64_t cycles_at, instructions_at, by_cause_at[CAUSES]; bool open; };
+struct stat_name { char name[48]; };
+
+struct timing {
+	struct event_consumer consumer;
+	const struct core_model *model;
+	struct preset preset;
+	struct timing_port port;
+	struct tlb_model *tlb;
+	struct hierarchy memory;
+
+	/* accounts: cycles */
+	uint64_t cause[CAUSES];
+	int64_t carry;             /* thousandths of a cycle not charged yet: 0..999 */
+	struct exit_account exit[TIMING_EXITS];
+	uint64_t work[TIMING_EXITS];
+	uint64_t instructions;
+
+	/* where the stream stands */
+	enum cause guest;          /* GUEST_USER or GUEST_KERNEL: who pays for guest events now */
+	enum cause vmm;            /* who pays for VMM events now */
+	unsigned work_kind;        /* kind of VMM work now */
+	unsigned exit_reason;      /* of the exit being handled; TIMING_EXITS: none */
+	bool translated;           /* the present block runs from the translation cache */
+	bool tc_pending;           /* the next block does: its fragment is at tc_address */
+	uint64_t tc_address;
+	uint32_t tc_bytes, tc_extra;
+	uint64_t next_pc;          /* where the last block goes on unless it jumps; all ones: unknown, no branch is charged */
+	uint64_t sequence;         /* events seen before this batch */
+	uint64_t refund_at;        /* sequence number at which an EV_EXIT takes back `refund`: the exit happened instead of the instruction's own work */
+	uint64_t refund;
+	enum cause refund_cause;
+	uint64_t fetch_line;       /* last line fetched, by physical line number; all ones: none */
+
+	struct region *region;     /* TIMING_REGIONS */
+	struct stat_name *names;   /* TIMING_STATS */
+	unsigned name_count;
+};
+
+static inline void timing_charge(struct timing *t, enum cause c, uint64_t cycles)
+{
+	t->cause[c] += cycles;
+}
+
+/* Whole cycles of an amount in thousandths; the rest waits. */
+static inline uint64_t timing_whole(struct timing *t, uint64_t thousandths)
+{
+	uint64_t sum = (uint64_t)t->carry + thousandths;
+	uint64_t whole = sum / 1000;
+	t->carry = (int64_t)(sum - whole * 1000);
+	return whole;
+}
+
+#define CORE_MODEL(id, name, time, text) void core_##id##_consume(void *self, const struct event *first, const struct event *end);
+#include "core_models.def"
+#undef CORE_MODEL
+
+/* ---- for core models (timing.c) ---- */
+void timing_mark(struct timing *t, const struct event *e);
+/* References of a walk through the data caches, charged by dimension. */
+void timing_walk(struct timing *t, const struct tlb_outcome *o);
+#endif
