@@ -5,7 +5,8 @@
  * one), so a run is the same on every real computer.
  *
  * Memory map (guest-physical): RAM from 0 to memory_bytes; 0xA0000-0xFFFFF is plain RAM, too (no video). Host-physical: the VMM's pool from 0, then the guest's memory;
- * natively the pool is empty. Ports: 0x20/0xA0 two 8259A, 0x40-0x43 8254, 0x61, 0x3F8 16550 (IRQ 4), 0x80 POST code, 0xF4 debug exit, 0x70/0x71 CMOS, 0x8900 Bochs shutdown.
+ * natively the pool is empty. Ports: 0x20/0xA0 two 8259A, 0x40-0x43 8254, 0x61 speaker gate, 0x3F8 16550 (IRQ 4), 0x80 POST code, 0xF4 debug exit (the value is the exit code), 0x70/0x71 CMOS,
+ * 0x4D0/0x4D1 edge or level, 0x8900 Bochs shutdown. Ports that no device claims read all ones.
  */
 #ifndef MACHINE_MACHINE_H
 #define MACHINE_MACHINE_H
@@ -13,7 +14,7 @@
 #include "result.h"
 
 struct machine_config { /* the effective configuration; every field has a key (cli/config.c) and is stored with the run */
-	char kernel[512], module[512], cmdline[256]; /* paths; cmdline is the kernel's */
+	char kernel[512], module[512], cmdline[256]; /* paths (module: several with commas); cmdline is the kernel's */
 	char workload[64];               /* name, for results */
 	char technique[24];              /* row of techniques.def */
 	char engine[24];                 /* row of engines.def; default "threaded" */
@@ -23,12 +24,14 @@ struct machine_config { /* the effective configuration; every field has a key (c
 	struct vmm_config vmm;
 	struct cpu_features features;
 	uint64_t memory_bytes;           /* guest RAM; default 64 MiB */
-	uint64_t max_instructions;       /* budget; default 20 G */
+	uint64_t max_instructions;       /* budget; default 20 G. A guest that waits uses it up, too: four idle time units count as one */
 	uint64_t seed;
 	unsigned softtlb_entries;        /* default 4096 */
 	unsigned event_buffer;           /* events; default 4096 */
 	uint64_t block_cache_bytes;
 	bool tlb_only;                   /* functional core with the modelled TLBs (statistics, no cycles) */
+	bool replay;                     /* a trace will drive it: trace_replay(), not machine_load() and machine_run() */
+	bool replaying;                  /* for trace_replay(): sets vmm.replaying and mmu.replaying before vmm_create(); not a configuration key */
 };
 void machine_config_default(struct machine_config *c);
 

@@ -1,0 +1,74 @@
+/* State hashes: what is compared between techniques, and between runs. */
+#include "../isa/system.h"
+#include "machine_private.h"
+
+uint64_t hash_start(void)
+{
+	return 0xcbf29ce484222325ull;
+}
+
+/* The finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) over a running value. */
+uint64_t hash_word(uint64_t h, uint64_t word)
+{
+	h = (h ^ word) + 0x9e3779b97f4a7c15ull;
+	h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9ull;
+	h = (h ^ h >> 27) * 0x94d049bb133111ebull;
+	return h ^ h >> 31;
+}
+
+/*
+ * One system call of a user program. Left out: RCX and R11 in 64-bit code, which SYSCALL itself overwrites with RIP and RFLAGS. The hashes are added up, so that the order in
+ * which processes made their calls does not matter.
+ */
+void machine_user_call(void *self, const struct cpu *cpu)
+{
+	struct machine *m = self;
+	bool wide = cpu->code_size == 8;
+	uint64_t h = hash_word(hash_start(), cpu_insn_start(cpu));
+	for (unsigned r = 0; r < (wide ? 16u : 8u); r++)
+		if (!wide || (r != REG_CX && r != REG_R11))
+			h = hash_word(h, wide ? cpu->reg[r] : (uint32_t)cpu->reg[r]);
+	m->calls_hash += h;
+}
+
+uint64_t machine_state_hash(const struct machine *m)
+{
+	uint64_t h = hash_word(m->console.hash, m->calls_hash);
+	return hash_word(h, (uint32_t)m->exit_code);
+}
+
+static uint64_t page_hash(const uint8_t *page, uint64_t gpa)
+{
+	uint64_t lane[4] = { 1, 2, 3, 4 }, any = 0;
+	for (unsigned at = 0; at < 4096; at += 32) {
+		uint64_t word[4];
+		memcpy(word, page + at, sizeof word);
+		for (unsigned i = 0; i < 4; i++) {
+			any |= word[i];
+			lane[i] = (lane[i] ^ word[i]) * 0x9e3779b97f4a7c15ull;
+			lane[i] ^= lane[i] >> 29;
+		}
+	}
+	return any ? hash_word(hash_word(hash_word(hash_word(gpa, lane[0]), lane[1]), lane[2]), lane[3]) : 0;
+}
+
+uint64_t machine_memory_hash(struct machine *m)
+{
+	const struct cpu *cpu = &m->cpu;
+	uint64_t h = m->console.hash;
+	for (unsigned r = 0; r < 16; r++)
+		h = hash_word(h, cpu->reg[r]);
+	const uint64_t words[] = { cpu->rip, cpu_eflags(cpu), cpu->cr0, cpu->cr2, cpu->cr3, cpu->cr4, cpu->cr8, cpu->efer };
+	for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+		h = hash_word(h, words[i]);
+	for (unsigned s = 0; s < SEG_COUNT; s++)
+		h = hash_word(h, cpu->seg[s].selector);
+	for (uint64_t gpa = 0; gpa < m->config.memory_bytes; gpa += 4096) {
+		uint64_t hpa = m->mmu.part->gpa_to_hpa(m->mmu.part_self, gpa);
+		const uint8_t *page = hpa == UINT64_MAX ? NULL : phys_ptr(&m->phys, hpa, 4096);
+		uint64_t p = page ? page_hash(page, gpa) : 0;
+		if (p)
+			h = hash_word(h, p);
+	}
+	return h;
+}
