@@ -5,6 +5,8 @@
 #include "kernel.h"
 #include "ringside_syscall.h"
 
+#define EXIT_INIT_KILLED 125 /* what the machine ends with when the first program died of a fault */
+
 static struct {
 	struct process table[PROCESSES_MAX];
 	struct process *current, *first, *last;
@@ -206,8 +208,9 @@ _Noreturn void process_exit(int status)
 {
 	struct process *me = sched.current;
 	if (me->id == 1) {
-		print("ringside: exit %d\n", status);
-		arch_shutdown((unsigned)status & 0xff);
+		int code = status == RS_STATUS_KILLED ? EXIT_INIT_KILLED : status;
+		print("ringside: exit %d\n", code);
+		arch_shutdown((unsigned)code);
 	}
 	for (unsigned fd = 0; fd < RS_FILES_MAX; fd++)
 		if (me->files[fd])
