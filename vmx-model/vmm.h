@@ -55,6 +55,9 @@ struct vmm_memory_part { /* how memory is virtualized */
 	const struct memory_part *part; /* what tlb/ calls; its self is v->mem_self */
 	bool (*create)(struct vmm *v);
 	void (*destroy)(struct vmm *v);
+	/* The guest is about to write a paging register (CR0, CR3, CR4, EFER by MSR_WRITE), or to invalidate: called between exit and entry, so that following it is
+	   paid for there. `context_changed` comes afterwards and does the change itself. May be NULL. */
+	void (*prepare)(struct vmm *v, enum sensitive what, uint64_t value);
 };
 
 struct technique {
@@ -74,13 +77,14 @@ struct vmm_config {
 	bool ept_ad;            /* EPT accessed/dirty flags */
 	uint32_t ept_page_shift;/* 12 or 21: page size of EPT mappings */
 	uint32_t dispatch_instructions, fill_instructions, trace_instructions, reflect_instructions, emulate_instructions, device_instructions, inject_instructions,
-		ept_fill_instructions, switch_instructions, hypercall_instructions, mmu_update_instructions, bounce_instructions;
+		ept_fill_instructions, switch_instructions, hypercall_instructions, mmu_update_instructions, bounce_instructions, validate_instructions;
 	uint32_t vmcs_reads, vmcs_writes; /* per exit, in the common path */
 	uint32_t shadow_roots;  /* cached shadow roots */
 	/* binary translation (Adams and Agesen 2006) */
 	uint32_t bt_unit_instructions;      /* translation unit: 12 */
 	uint32_t bt_translate_instructions; /* VMM instructions to translate one guest instruction */
-	uint32_t bt_callout_instructions, bt_hash_instructions, bt_adapt_threshold; /* traps of one instruction before it is retranslated */
+	uint32_t bt_callout_instructions, bt_hash_instructions, bt_adapt_threshold; /* traps of one fragment's page-table stores before it is retranslated */
+	uint32_t bt_simulate_instructions;  /* extra instructions of an adapted page-table store */
 	uint64_t bt_cache_bytes;
 };
 void vmm_config_default(struct vmm_config *c);
@@ -112,7 +116,14 @@ struct vmm {
 	uint64_t guest_base, guest_bytes;  /* the guest's memory: hpa = guest_base + gpa (the VMM reads it from its p2m all the same) */
 	uint64_t pool_base, pool_bytes;    /* the VMM's own memory */
 	uint64_t pool_next, pool_free;     /* bump pointer and free list (linked through the pages, in simulated memory) */
+	uint64_t pool_pages_left;          /* how many more vmm_page_alloc() will give */
 	struct paging p2m;                 /* PAGING_LINEAR in the pool; PAGING_IDENTITY natively */
+	struct paging guest;               /* the guest's own paging with space = &p2m: what the VMM's software walks use; kept by the memory part */
+	uint64_t vcpu_page;                /* the VMM's own record of the virtual CPU: saved registers, virtual flags (pool) */
+	bool quiet;                        /* the VMM is being built: its loads, stores and work are no events */
+	bool replaying;                    /* set by the replay engine before vmm_create(): guest registers and untracked guest memory are not what they were; the hooks
+	                                      make layer-2 events only, the guest's own accesses come from the trace */
+	struct { bool halted, injected, window; } irq; /* vmm_irq.c */
 	void *cpu_self, *mem_self;
 	struct vmm_stats stats;
 	const struct block_dictionary *blocks; /* static facts of blocks, by EV_BLOCK id */
@@ -140,9 +151,29 @@ void vmm_replay_hypercall(struct vmm *v, uint32_t number, uint64_t a, uint64_t b
 uint64_t vmm_page_alloc(struct vmm *v);           /* a zeroed page of the pool (hpa); fails the VMM and returns 0 when there is none */
 void vmm_page_free(struct vmm *v, uint64_t hpa);
 uint64_t vmm_load(struct vmm *v, uint64_t hpa, unsigned bytes);                    /* EV_VMM_LOAD + the value */
-void vmm_store(struct vmm *v, uint64_t hpa, uint64_t value, unsigned bytes);       /* drains, EV_VMM_STORE + the change */
+void vmm_store(struct vmm *v, uint64_t hpa, uint64_t value, unsigned bytes);       /* drains, EV_VMM_STORE + the change: for tables that hardware walks */
+void vmm_store_data(struct vmm *v, uint64_t hpa, uint64_t value, unsigned bytes);  /* the same without the drain: for the VMM's own data, which no event consumer reads */
+uint64_t vmm_region_alloc(struct vmm *v, uint64_t bytes);                          /* contiguous zeroed pages, for the life of the VMM; 0 and a failed VMM when there is no room */
 void vmm_work(struct vmm *v, enum vmm_work kind, uint32_t instructions);           /* EV_HANDLER + EV_VMM_WORK */
+void vmm_exit_event(struct vmm *v, enum exit_reason r, enum vmm_transition t);     /* EV_EXIT, counted */
+void vmm_entry_event(struct vmm *v, enum exit_reason r, enum vmm_transition t);    /* EV_ENTRY */
 uint64_t vmm_gpa_to_hpa(struct vmm *v, uint64_t gpa);                              /* by the p2m, as a vmm_load; UINT64_MAX: none */
-void vmm_walk_guest(struct vmm *v, uint64_t gva, struct walk_request rq, struct walk *out); /* software walk of the guest's tables through the p2m: its references are VMM loads; tracks tables */
-void vmm_fail(struct vmm *v, const char *format, ...);
+bool vmm_walk_guest(struct vmm *v, uint64_t gva, struct walk_request rq, struct walk *out); /* software walk of the guest's tables (v->guest) through the p2m: its references are VMM
+                                                     loads, A and D bits that it sets (rq.set_ad) VMM stores; the tables must be tracked already */
+void vmm_fail(struct vmm *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same walk as the bare machine would make it, over guest memory as an array, without events: what a VMM looks up in its own cached knowledge, and the meaning of
+ * tables that lie outside memory (an open bus: all ones). out->hpa is out->gpa moved to host-physical, or past all memory. */
+bool vmm_walk_quiet(struct vmm *v, uint64_t gva, struct walk_request rq, struct walk *out);
+uint64_t vmm_hpa_of(const struct vmm *v, uint64_t gpa); /* no events; past all memory when the guest has none there */
+static inline uint64_t vmm_gpa_of(const struct vmm *v, uint64_t hpa) { return hpa - v->guest_base; }
+/* Applies SDM 3A 4.10.4's flush rules for guest paging that hardware walks itself (nested): EV_TLB_FLUSH under now->vpid, softtlb context. before: the paging until now. */
+void vmm_flush_context(struct vmm *v, const struct paging *before, const struct paging *now, enum context_change why, uint64_t old_value, bool no_flush);
+void vmm_flush_invlpg(struct vmm *v, const struct paging *now, uint64_t gva);
+void vmm_flush_invpcid(struct vmm *v, const struct paging *now, unsigned type, unsigned pcid, uint64_t gva);
+/* PAE: PDPTEs are read again only by some register writes (SDM 3A 4.4.1); keeps the old ones otherwise, and tracks their page. */
+void vmm_pdptes_follow(struct vmm *v, const struct paging *before, struct paging *now, enum context_change why, uint64_t old_value);
+/* ---- interrupts of vmx and binary translation (vmm_irq.c): in replay as live, decided by IF, HLT and order alone ---- */
+void vmm_irq_exit(struct vmm *v);      /* the line went up: exit, injection or window request */
+void vmm_irq_deliver(struct vmm *v);   /* the guest takes it: the rest of the work */
+void vmm_irq_halt(struct vmm *v);      /* HLT: exit without entry; the next interrupt enters */
 #endif
