@@ -1,0 +1,338 @@
+#include "crack.h"
+#include <stdlib.h>
+
+/* ---- creation ---- */
+struct block_cache *block_cache_create(size_t max_bytes, struct block_dictionary *dictionary)
+{
+	struct block_cache *c = calloc(1, sizeof *c);
+	if (!c)
+		return NULL;
+	c->crack = malloc(sizeof *c->crack);
+	c->nowhere = calloc(1, sizeof *c->nowhere);
+	if (!c->crack || !c->nowhere) {
+		block_cache_destroy(c);
+		return NULL;
+	}
+	crack_create(c->crack);
+	c->nowhere->dead = true;
+	c->nowhere->next[0] = c->nowhere->next[1] = c->nowhere;
+	for (unsigned i = 0; i < JUMP_SLOTS; i++)
+		c->jump[i] = c->nowhere;
+	c->max_bytes = max_bytes;
+	c->dictionary = dictionary;
+	return c;
+}
+
+static void cache_empty(struct block_cache *c)
+{
+	for (unsigned i = 0; i < HASH_SLOTS; i++)
+		for (struct block *b = c->hash[i], *next; b; b = next) {
+			next = b->hash_next;
+			free(b);
+		}
+	for (struct block *b = c->graves, *next; b; b = next) {
+		next = b->hash_next;
+		free(b);
+	}
+	memset(c->hash, 0, sizeof c->hash);
+	memset(c->page, 0, sizeof c->page);
+	for (unsigned i = 0; i < JUMP_SLOTS; i++)
+		c->jump[i] = c->nowhere;
+	c->graves = NULL;
+	c->bytes = 0;
+	c->flush_wanted = false;
+}
+
+void block_cache_destroy(struct block_cache *c)
+{
+	if (!c)
+		return;
+	cache_empty(c);
+	free(c->nowhere);
+	free(c->crack);
+	free(c);
+}
+
+/* ---- places ---- */
+static unsigned hash_slot(uint64_t hpa, uint64_t pc, uint32_t key)
+{
+	uint64_t h = (hpa ^ pc << 7 ^ (uint64_t)key << 48) * 0x9e3779b97f4a7c15ull; /* Knuth, TAOCP 3, 6.4: multiplicative hashing */
+	return (unsigned)(h >> 48) & (HASH_SLOTS - 1);
+}
+
+static unsigned page_slot(uint64_t hpa)
+{
+	return (unsigned)((hpa >> 12) * 0x9e3779b97f4a7c15ull >> 51) & (PAGE_SLOTS - 1);
+}
+
+static void block_unlink_hash(struct block_cache *c, struct block *b)
+{
+	struct block **at = &c->hash[hash_slot(b->hpa, b->pc, b->key)];
+	while (*at != b)
+		at = &(*at)->hash_next;
+	*at = b->hash_next;
+}
+
+/* ---- death ---- */
+/* The running block: what follows the present instruction becomes a way out. */
+static void block_leave_next(struct cpu *cpu, struct block *b)
+{
+	if (!cpu->at)
+		return;
+	for (unsigned i = 0; i < b->uops; i++)
+		if (b->uop[i].insn > cpu->at->insn) {
+			b->uop[i].op = UOP_leave_block;
+			b->uop[i].fn = (cpu->blocks->observed ? uop_threaded_observed : uop_threaded)[UOP_leave_block];
+			return;
+		}
+}
+
+static void block_kill(struct cpu *cpu, struct block *b)
+{
+	if (b->dead)
+		return;
+	b->dead = true;
+	b->stamp = STAMP_NEVER;
+	if (b == cpu->block)
+		block_leave_next(cpu, b);
+	block_unlink_hash(cpu->blocks, b);
+	b->hash_next = cpu->blocks->graves;
+	cpu->blocks->graves = b;
+}
+
+static bool block_in_page(const struct block *b, uint64_t hpa)
+{
+	return b->hpa >> 12 == hpa >> 12 || (b->straddle && b->hpa2 >> 12 == hpa >> 12);
+}
+
+/* A list of pages that share a slot: a block is in its first page's list through page_next[0], in that of its second page, when that is another list, through [1]. */
+void block_cache_invalidate_page(struct cpu *cpu, uint64_t hpa)
+{
+	struct block_cache *c = cpu->blocks;
+	if (!c)
+		return;
+	for (struct block **at = &c->page[page_slot(hpa)], *b = *at; b; b = *at) {
+		unsigned way = page_slot(b->hpa) != page_slot(hpa);
+		if (block_in_page(b, hpa))
+			block_kill(cpu, b);
+		if (b->dead) /* a straddling one stays, dead, in its other list until it is looked at */
+			*at = b->page_next[way];
+		else
+			at = &b->page_next[way];
+	}
+}
+
+void block_cache_invalidate_all(struct cpu *cpu)
+{
+	struct block_cache *c = cpu->blocks;
+	if (!c)
+		return;
+	for (unsigned i = 0; i < HASH_SLOTS; i++)
+		while (c->hash[i])
+			block_kill(cpu, c->hash[i]);
+	c->flush_wanted = true;
+}
+
+void block_cache_settle(struct cpu *cpu)
+{
+	struct block_cache *c = cpu->blocks;
+	bool observed = cpu->events->on || cpu->vmm.block_enter;
+	if (observed != c->observed) {
+		c->flush_wanted = true;
+		c->observed = observed;
+	}
+	if (c->flush_wanted || c->bytes > c->max_bytes) {
+		cache_empty(c);
+		cpu->block = NULL;
+	}
+}
+
+/* ---- fetching ---- */
+struct fetch {
+	const uint8_t *real; /* NULL: no memory there */
+	uint64_t hpa;
+};
+
+static struct fetch fetch_page(struct cpu *cpu, uint64_t linear)
+{
+	struct fast_entry *e = &cpu->mem.table[linear >> 12 & cpu->mem.mask];
+	struct mem_fill fill = { 0 };
+	if (e->exec == ((linear & ~0xfffull) | cpu->mem.tag)) {
+		const uint8_t *real = (const uint8_t *)(uintptr_t)(linear + e->addend);
+		return (struct fetch){ real, (uint64_t)(real - cpu->phys->bytes) };
+	}
+	bool ok = cpu->mem.fill(cpu->mem.self, cpu, linear, ACCESS_EXEC, false, 1, &fill);
+	block_stamp_now(cpu);
+	if (!ok)
+		cpu_raise_fault(cpu, &fill.fault);
+	return (struct fetch){ fill.real, fill.hpa };
+}
+
+static bool fetch_canonical(const struct cpu *cpu, uint64_t pc)
+{
+	unsigned drop = cpu->cr4 & CR4_LA57 ? 7 : 16;
+	return cpu->code_size != 8 || (uint64_t)((int64_t)(pc << drop) >> drop) == pc;
+}
+
+/* Bytes from pc that CS allows; raises #GP(0) for none (SDM 3A 5.3). */
+static uint64_t fetch_room(struct cpu *cpu)
+{
+	if (!fetch_canonical(cpu, cpu->rip))
+		cpu_raise_error(cpu, VEC_GP, 0);
+	if (cpu->code_size == 8)
+		return ~0ull;
+	uint32_t limit = cpu->seg[SEG_CS].limit;
+	if (cpu->rip > limit)
+		cpu_raise_error(cpu, VEC_GP, 0);
+	return limit - cpu->rip + 1;
+}
+
+/* ---- building ---- */
+static struct block *block_make(struct cpu *cpu, struct crack *k, const struct fetch *at)
+{
+	struct block_cache *c = cpu->blocks;
+	size_t sys_at = sizeof(struct block) + k->uops * sizeof(struct uop), bytes = sys_at + k->syss * sizeof(struct uop_sys);
+	struct block *b = malloc(bytes);
+	if (!b)
+		abort(); /* the real machine is out of memory: nothing can go on */
+	*b = (struct block){ .pc = k->pc, .insns = (uint8_t)k->insns, .end = (uint8_t)k->end, .key = k->key, .id = UINT32_MAX, .hpa = at->hpa, .bytes = (uint16_t)k->bytes,
+		.uops = (uint16_t)k->uops, .next = { c->nowhere, c->nowhere }, .next_pc = { k->next_pc[0], k->next_pc[1] } };
+	memcpy(b->uop, k->uop, k->uops * sizeof(struct uop));
+	struct uop_sys *sys = (struct uop_sys *)((char *)b + sys_at);
+	memcpy(sys, k->sys, k->syss * sizeof *sys);
+	uop_fn *const *table = c->observed ? uop_threaded_observed : uop_threaded;
+	for (unsigned i = 0; i < b->uops; i++) {
+		b->uop[i].fn = table[b->uop[i].op];
+		if (b->uop[i].op == UOP_sys || b->uop[i].op == UOP_sys_end)
+			b->uop[i].imm = (uint64_t)(uintptr_t)&sys[b->uop[i].imm];
+	}
+	c->bytes += bytes;
+	return b;
+}
+
+static void block_place(struct cpu *cpu, struct block *b, bool mark)
+{
+	struct block_cache *c = cpu->blocks;
+	struct block **h = &c->hash[hash_slot(b->hpa, b->pc, b->key)], **p = &c->page[page_slot(b->hpa)];
+	b->hash_next = *h;
+	*h = b;
+	b->page_next[0] = *p;
+	*p = b;
+	if (b->straddle && page_slot(b->hpa2) != page_slot(b->hpa)) {
+		p = &c->page[page_slot(b->hpa2)];
+		b->page_next[1] = *p;
+		*p = b;
+	}
+	if (mark)
+		cpu->mem.mark_code(cpu->mem.self, b->hpa);
+	if (mark && b->straddle)
+		cpu->mem.mark_code(cpu->mem.self, b->hpa2);
+	block_stamp_now(cpu);
+}
+
+/* The first instruction goes on in the next page, or beyond the limit of CS. */
+static struct block *block_build_straddling(struct cpu *cpu, struct crack *k, const struct fetch *first, uint64_t linear, uint64_t room)
+{
+	uint8_t bytes[32];
+	unsigned have = 4096 - (unsigned)(linear & 4095);
+	if (room <= have)
+		cpu_raise_error(cpu, VEC_GP, 0);
+	uint64_t next = linear + have;
+	if (cpu->code_size != 8)
+		next &= 0xffffffff;
+	if (!fetch_canonical(cpu, next))
+		cpu_raise_error(cpu, VEC_GP, 0);
+	struct fetch second = fetch_page(cpu, next);
+	for (unsigned i = 0; i < sizeof bytes; i++)
+		bytes[i] = i < have ? first->real ? first->real[i] : 0xff : second.real ? second.real[i - have] : 0xff;
+	k->code = bytes;
+	k->avail = room < sizeof bytes ? (unsigned)room : (unsigned)sizeof bytes;
+	k->max_insns = 1;
+	if (crack_block(k) != CRACK_DONE)
+		cpu_raise_error(cpu, VEC_GP, 0); /* beyond the limit */
+	struct block *b = block_make(cpu, k, first);
+	b->straddle = true;
+	b->hpa2 = second.hpa;
+	k->facts.code = bytes;
+	if (cpu->blocks->dictionary && cpu->blocks->observed)
+		b->id = block_dictionary_enter(cpu->blocks->dictionary, &k->facts);
+	block_place(cpu, b, first->real && second.real);
+	return b;
+}
+
+static struct block *block_build(struct cpu *cpu, const struct fetch *at, uint64_t linear, uint32_t key, uint64_t room)
+{
+	static const uint8_t open_bus[16] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	struct crack *k = cpu->blocks->crack;
+	unsigned page = 4096 - (unsigned)(linear & 4095);
+	k->code = at->real ? at->real : open_bus;
+	k->avail = at->real ? page : page < sizeof open_bus ? page : (unsigned)sizeof open_bus;
+	if (room < k->avail)
+		k->avail = (unsigned)room;
+	k->pc = cpu->rip;
+	k->key = key;
+	k->max_insns = key & (KEY_SINGLE | KEY_TRAP) ? 1 : BLOCK_MAX_INSNS;
+	if (crack_block(k) == CRACK_MORE_BYTES)
+		return block_build_straddling(cpu, k, at, linear, room);
+	struct block *b = block_make(cpu, k, at);
+	if (cpu->blocks->dictionary && cpu->blocks->observed)
+		b->id = block_dictionary_enter(cpu->blocks->dictionary, &k->facts);
+	block_place(cpu, b, at->real != NULL);
+	return b;
+}
+
+/* ---- finding ---- */
+uint32_t block_mode_key(const struct cpu *cpu)
+{
+	static const struct { uint8_t seg; uint16_t key; } flat[] = { { SEG_CS, KEY_FLAT_CS }, { SEG_SS, KEY_FLAT_SS }, { SEG_DS, KEY_FLAT_DS }, { SEG_ES, KEY_FLAT_ES } };
+	uint32_t key = cpu->code_size | (cpu->cpl == 3 ? KEY_USER : 0) | (cpu->eflags & FLAG_TF ? KEY_TRAP : 0) | (cpu_protected(cpu) ? 0 : KEY_REAL);
+	if (!(cpu->cr0 & (CR0_EM | CR0_TS)) && (cpu->cr4 & CR4_OSFXSR))
+		key |= KEY_SSE;
+	if (cpu->code_size == 8)
+		return key | KEY_FLAT_CS | KEY_FLAT_SS | KEY_FLAT_DS | KEY_FLAT_ES;
+	for (unsigned i = 0; i < sizeof flat / sizeof *flat; i++) {
+		const struct segment *s = &cpu->seg[flat[i].seg];
+		bool code = s->attributes & SEGA_CODE;
+		unsigned want = SEGA_P | SEGA_S | SEGA_WRITE_READ, not = SEGA_UNUSABLE | (code ? 0 : SEGA_DOWN_CONFORMING);
+		bool right = (s->attributes & want) == want && !(s->attributes & not) && code == (flat[i].seg == SEG_CS);
+		if (s->base == 0 && s->limit == 0xffffffff && right)
+			key |= flat[i].key;
+	}
+	return key | (cpu->seg[SEG_SS].attributes & SEGA_DB ? 0 : KEY_STACK16);
+}
+
+static bool block_still_there(struct cpu *cpu, struct block *b, uint64_t linear)
+{
+	if (!b->straddle)
+		return true;
+	uint64_t next = (linear | 4095) + 1;
+	struct fetch second = fetch_page(cpu, cpu->code_size == 8 ? next : next & 0xffffffff);
+	return second.hpa == b->hpa2;
+}
+
+struct block *block_find(struct cpu *cpu)
+{
+	struct block_cache *c = cpu->blocks;
+	uint32_t key = cpu->mode_key | (cpu->shadow_sti || cpu->shadow_ss ? KEY_SINGLE : 0);
+	bool chained = key & KEY_FLAT_CS && !(key & (KEY_SINGLE | KEY_TRAP));
+	struct block **slot = block_jump_slot(c, cpu->rip), *b = *slot;
+	if (chained && b->pc == cpu->rip && b->key == key && b->stamp == block_stamp(cpu))
+		return b;
+	uint64_t room = fetch_room(cpu);
+	uint64_t linear = cpu->code_size == 8 ? cpu->rip : (cpu->rip + cpu->seg[SEG_CS].base) & 0xffffffff;
+	struct fetch at = fetch_page(cpu, linear);
+	for (b = c->hash[hash_slot(at.hpa, cpu->rip, key)]; b; b = b->hash_next)
+		if (b->hpa == at.hpa && b->pc == cpu->rip && b->key == key)
+			break;
+	if (b && (b->bytes > room || !block_still_there(cpu, b, linear))) {
+		block_kill(cpu, b);
+		b = NULL;
+	}
+	if (!b)
+		b = block_build(cpu, &at, linear, key, room);
+	if (chained) {
+		b->stamp = block_stamp(cpu);
+		*slot = b;
+	}
+	return b;
+}

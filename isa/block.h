@@ -1,0 +1,73 @@
+/*
+ * Blocks: cracked straight-line code, found by where it lies in memory.
+ *
+ * Invariant: a block holds what the bytes at its physical address mean in its mode; a store to one of those bytes kills it before the next instruction runs. A chain from block to
+ * block is followed only while the target's `stamp` equals cpu->stamp: then nothing that could have moved the target's page has happened since it was last looked up.
+ *
+ * A block is keyed by physical address, offset in CS and mode: with the offset in the key, every address that its instructions compute from rip is a constant.
+ */
+#ifndef ISA_BLOCK_H
+#define ISA_BLOCK_H
+#include "engine.h"
+#include "uop.h"
+
+enum {
+	STAMP_NEVER = 0,     /* a dead block */
+	STAMP_ATTENTION = 1, /* cpu->stamp while attention is wanted: no chain is followed */
+};
+
+enum mode_key { /* cpu->mode_key, ORDER KEY: decided by block_mode_key() */
+	KEY_CODE_SIZE = 0xf,   /* 2, 4 or 8 */
+	KEY_USER = 1 << 4,
+	KEY_FLAT_CS = 1 << 5, KEY_FLAT_SS = 1 << 6, KEY_FLAT_DS = 1 << 7, KEY_FLAT_ES = 1 << 8,
+	KEY_STACK16 = 1 << 9,  /* SS.B clear outside 64-bit code */
+	KEY_TRAP = 1 << 10,    /* EFLAGS.TF */
+	KEY_SSE = 1 << 11,     /* no SSE instruction would fault on CR0 and CR4 */
+	KEY_REAL = 1 << 12,
+	KEY_SINGLE = 1 << 13,  /* one instruction only: after STI or MOV SS */
+};
+
+struct block {
+	uint64_t stamp;          /* chains to this block hold while equal to cpu->stamp */
+	uint64_t pc;             /* offset in CS */
+	uint8_t insns, end;      /* count, enum block_end */
+	bool dead, straddle;
+	uint32_t key, id;        /* mode key; number in the dictionary */
+	struct block *next[2];   /* never NULL: the cache's dead block where nothing is known */
+	uint64_t next_pc[2];     /* their offsets: taken (or only) target, fall-through */
+	uint64_t hpa, hpa2;      /* of the first byte; straddling: of the second page's first byte */
+	uint16_t bytes, uops;
+	struct block *hash_next;
+	struct block *page_next[2]; /* other blocks of the same page; [1] for the second page of a straddling block */
+	struct uop uop[];
+};
+
+enum { JUMP_SLOTS = 4096, HASH_SLOTS = 1 << 16, PAGE_SLOTS = 1 << 13 };
+
+struct block_cache {
+	struct block *jump[JUMP_SLOTS];  /* by offset in CS: the first place to look */
+	struct block *hash[HASH_SLOTS];
+	struct block *page[PAGE_SLOTS];  /* heads of page_next lists */
+	struct block *graves;            /* dead blocks, still pointed to by chains; through hash_next */
+	struct block *nowhere;           /* a dead block of no instructions */
+	struct block_dictionary *dictionary;
+	size_t bytes, max_bytes;
+	bool flush_wanted;               /* at the next boundary all blocks go */
+	bool observed;                   /* handlers chosen for events and hooks */
+	bool indirect;                   /* the boundary was reached by an indirect branch */
+	struct crack *crack;             /* scratch */
+};
+
+/* What a block found now is stamped with. */
+static inline uint64_t block_stamp(const struct cpu *cpu) { return (cpu->mem.epoch + 1) << 12 | cpu->mem.tag; }
+static inline void block_stamp_now(struct cpu *cpu) { cpu->stamp = cpu->attention ? STAMP_ATTENTION : block_stamp(cpu); }
+
+uint32_t block_mode_key(const struct cpu *cpu);
+/* The block at cpu->rip, cracked when needed. cpu->at must be NULL; raises what fetching raises. */
+struct block *block_find(struct cpu *cpu);
+/* Frees everything when a flush is wanted. Only where no block is running. */
+void block_cache_settle(struct cpu *cpu);
+static inline struct block **block_jump_slot(struct block_cache *c, uint64_t pc) { return &c->jump[(pc ^ pc >> 12) & (JUMP_SLOTS - 1)]; }
+/* Counts an opcode outside the subset. */
+void unknown_opcodes_count(struct unknown_opcodes *u, unsigned mnemonic);
+#endif

@@ -1,0 +1,38 @@
+/*
+ * Memory as engines and string instructions reach it.
+ *
+ * Invariant: an access either completes with its events written, or leaves guest memory as it was and names its fault.
+ */
+#ifndef ISA_MEMORY_H
+#define ISA_MEMORY_H
+#include "block.h"
+
+/* The entry that serves [gva, gva+size) for the given column, or a miss. `real` is set on a hit. The index is of the first byte and the tag of the last. */
+static inline __attribute__((always_inline)) struct fast_entry *memory_entry(struct cpu *cpu, uint64_t gva)
+{
+	return (struct fast_entry *)((char *)cpu->mem.table + ((gva >> 12 & cpu->mem.mask) * sizeof(struct fast_entry)));
+}
+static inline __attribute__((always_inline)) uint64_t memory_tag(const struct cpu *cpu, uint64_t gva, unsigned size)
+{
+	return ((gva + size - 1) & ~0xfffull) | cpu->mem.tag;
+}
+static inline __attribute__((always_inline)) uint8_t *memory_real(const struct fast_entry *e, uint64_t gva)
+{
+	return (uint8_t *)(uintptr_t)(gva + e->addend);
+}
+
+/* For micro-ops whose fast path missed: they settle, and raise. `u->seg` decides between #GP and #SS for an address that is not canonical. */
+uint64_t memory_load_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, unsigned size);
+/* A load checked as a write (RMW). */
+uint64_t memory_rmw_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, unsigned size);
+void memory_store_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, uint64_t value, unsigned size);
+/* The store after an RMW. */
+void memory_store_quiet_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, uint64_t value, unsigned size);
+void memory_loadx_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, union xmm *to, unsigned size, bool aligned);
+void memory_storex_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, const union xmm *from, unsigned size, bool aligned);
+/* The real address of the byte at `linear` for reading or writing to the end of its page, without an event; NULL when accesses must go one by one (no memory, tracked page).
+ * Raises a fault. *left: bytes to the end of the page. */
+uint8_t *memory_window(struct cpu *cpu, uint64_t linear, unsigned size, bool write, unsigned *left);
+/* EVF_ flags of an access now. */
+static inline unsigned memory_flags(const struct cpu *cpu, bool supervisor) { return cpu->cpl == 3 ? supervisor ? EVF_SUPERVISOR : EVF_USER : 0; }
+#endif

@@ -1,0 +1,171 @@
+/* The C functions behind helper micro-ops: system instructions, decimal adjustment, PUSHA, and leaving a block. */
+#include "crack.h"
+#include "flags.h"
+#include "uop_settle.h"
+
+_Noreturn void uop_raise(struct cpu *cpu, const struct uop *u, enum vector v)
+{
+	uop_settle(cpu, u);
+	cpu_raise(cpu, v);
+}
+
+_Noreturn void uop_raise_error(struct cpu *cpu, const struct uop *u, enum vector v, uint32_t error)
+{
+	uop_settle(cpu, u);
+	cpu_raise_error(cpu, v, error);
+}
+
+uint64_t cpu_insn_start(const struct cpu *cpu)
+{
+	return cpu->at ? (cpu->block->pc + cpu->at->offset) & code_mask(cpu) : cpu->rip;
+}
+
+/* ---- system instructions ---- */
+static void sys_call(struct cpu *cpu, const struct uop *u)
+{
+	const struct uop_sys *s = (const struct uop_sys *)(uintptr_t)u->imm;
+	struct sys_operands o = s->o;
+	o.offset = (o.offset + cpu->reg[u->a] + (cpu->reg[u->index] << u->scale)) & s->mask;
+	o.linear = o.offset + (s->base ? cpu->seg[o.seg].base : 0);
+	cpu->rip = o.next;
+	s->fn(cpu, &o);
+}
+
+void uop_sys_call(struct cpu *cpu, const struct uop *u);
+void uop_sys_call(struct cpu *cpu, const struct uop *u)
+{
+	uop_settle(cpu, u);
+	sys_call(cpu, u);
+	uop_resume(cpu, u);
+}
+
+/* The instruction at `u` did not retire, nor did any after it: takes them back and says so. icount is settled already. */
+static void block_cut(struct cpu *cpu, const struct uop *u)
+{
+	unsigned cut = cpu->block->insns - u->insn;
+	cpu->budget += cut;
+	event_put(cpu->events, EV_CUT, 0, 0, cut, 0);
+	cpu->at = NULL;
+}
+
+void uop_sys_end_call(struct cpu *cpu, const struct uop *u);
+void uop_sys_end_call(struct cpu *cpu, const struct uop *u)
+{
+	const struct uop_sys *s = (const struct uop_sys *)(uintptr_t)u->imm;
+	bool again = s->o.rep != 0;
+	uop_settle(cpu, u);
+	uint64_t start = cpu->rip;
+	sys_call(cpu, u);
+	if (again && cpu->rip == start) /* INS, OUTS: iterations remain */
+		block_cut(cpu, u);
+	else
+		uop_resume(cpu, u);
+}
+
+void uop_leave_call(struct cpu *cpu, const struct uop *u);
+void uop_leave_call(struct cpu *cpu, const struct uop *u)
+{
+	uop_settle(cpu, u);
+	block_cut(cpu, u);
+}
+
+_Noreturn void uop_unknown_raise(struct cpu *cpu, const struct uop *u);
+_Noreturn void uop_unknown_raise(struct cpu *cpu, const struct uop *u)
+{
+	unknown_opcodes_count(cpu->unknown, (unsigned)u->imm);
+	uop_raise(cpu, u, VEC_UD);
+}
+
+/* ---- decimal adjustment (SDM 2A "DAA" and following, their pseudocode) ---- */
+static void flags_decimal(struct cpu *cpu, uint8_t al, bool cf, bool af)
+{
+	flags_put(cpu, FLAGS_PARTIAL, al, (cf ? FLAG_CF : 0) | (af ? FLAG_AF : 0), 0);
+}
+
+static void put_al(struct cpu *cpu, uint8_t al) { cpu->reg[REG_AX] = (cpu->reg[REG_AX] & ~0xffull) | al; }
+static void put_ax(struct cpu *cpu, uint16_t ax) { cpu->reg[REG_AX] = (cpu->reg[REG_AX] & ~0xffffull) | ax; }
+
+void help_daa(struct cpu *cpu, const struct uop *u)
+{
+	(void)u;
+	uint8_t al = (uint8_t)cpu->reg[REG_AX], old = al;
+	bool old_cf = flags_cf(&cpu->flags), af = (al & 0xf) > 9 || flags_af(&cpu->flags), high = old > 0x99 || old_cf;
+	al = (uint8_t)(al + (af ? 6 : 0) + (high ? 0x60 : 0));
+	put_al(cpu, al);
+	flags_decimal(cpu, al, high, af);
+}
+
+void help_das(struct cpu *cpu, const struct uop *u)
+{
+	(void)u;
+	uint8_t al = (uint8_t)cpu->reg[REG_AX], old = al;
+	bool old_cf = flags_cf(&cpu->flags), af = (al & 0xf) > 9 || flags_af(&cpu->flags), high = old > 0x99 || old_cf;
+	bool borrow = af && old < 6;
+	al = (uint8_t)(al - (af ? 6 : 0) - (high ? 0x60 : 0));
+	put_al(cpu, al);
+	flags_decimal(cpu, al, high || borrow, af);
+}
+
+static void adjust_ascii(struct cpu *cpu, int by)
+{
+	uint16_t ax = (uint16_t)cpu->reg[REG_AX];
+	bool yes = (ax & 0xf) > 9 || flags_af(&cpu->flags);
+	if (yes)
+		ax = (uint16_t)(ax + by * 0x106);
+	ax &= 0xff0f;
+	put_ax(cpu, ax);
+	flags_decimal(cpu, (uint8_t)ax, yes, yes);
+}
+
+void help_aaa(struct cpu *cpu, const struct uop *u) { (void)u; adjust_ascii(cpu, 1); }
+void help_aas(struct cpu *cpu, const struct uop *u) { (void)u; adjust_ascii(cpu, -1); }
+
+void help_aam(struct cpu *cpu, const struct uop *u)
+{
+	uint8_t al = (uint8_t)cpu->reg[REG_AX], by = (uint8_t)u->disp;
+	if (!by)
+		cpu_raise(cpu, VEC_DE);
+	put_ax(cpu, (uint16_t)((al / by) << 8 | al % by));
+	flags_decimal(cpu, al % by, false, false);
+}
+
+void help_aad(struct cpu *cpu, const struct uop *u)
+{
+	uint16_t ax = (uint16_t)cpu->reg[REG_AX];
+	uint8_t al = (uint8_t)(ax + (ax >> 8) * u->disp);
+	put_ax(cpu, al);
+	flags_decimal(cpu, al, false, false);
+}
+
+/* ---- PUSHA, POPA: size 2 or 4, disp: mask of the stack pointer (all ones: 32 bits) ---- */
+static void put_sp(struct cpu *cpu, uint32_t mask, uint32_t sp)
+{
+	cpu->reg[REG_SP] = mask == 0xffff ? (cpu->reg[REG_SP] & ~0xffffull) | (sp & mask) : sp;
+}
+
+void help_pusha(struct cpu *cpu, const struct uop *u)
+{
+	uint32_t mask = (uint32_t)u->disp, sp = (uint32_t)cpu->reg[REG_SP];
+	uint64_t linear[8];
+	for (unsigned i = 0; i < 8; i++) {
+		linear[i] = segment_linear(cpu, SEG_SS, (sp - (i + 1) * u->size) & mask, u->size, ACCESS_WRITE);
+		mem_probe_write(cpu, linear[i], u->size, false);
+	}
+	for (unsigned i = 0; i < 8; i++) /* AX CX DX BX, the old SP, BP SI DI */
+		mem_write_u(cpu, linear[i], cpu->reg[REG_AX + i], u->size, false);
+	put_sp(cpu, mask, sp - 8u * u->size);
+}
+
+void help_popa(struct cpu *cpu, const struct uop *u)
+{
+	uint32_t mask = (uint32_t)u->disp, sp = (uint32_t)cpu->reg[REG_SP];
+	uint64_t value[8];
+	for (unsigned i = 0; i < 8; i++)
+		value[i] = mem_read_u(cpu, segment_linear(cpu, SEG_SS, (sp + i * u->size) & mask, u->size, ACCESS_READ), u->size, false);
+	for (unsigned i = 0; i < 8; i++) { /* DI SI BP, one skipped, BX DX CX AX */
+		uint64_t *r = &cpu->reg[REG_DI - i];
+		if (REG_DI - i != REG_SP)
+			*r = u->size == 2 ? (*r & ~0xffffull) | value[i] : value[i];
+	}
+	put_sp(cpu, mask, sp + 8u * u->size);
+}
