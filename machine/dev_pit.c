@@ -71,8 +71,10 @@ uint64_t pit_next_rise(const struct pit *p, unsigned channel, uint64_t after)
 	const struct pit_channel *c = &p->channel[channel];
 	if (!c->running || (!c->gate && !mode_triggered(c)))
 		return PIT_NEVER;
-	if (mode_periodic(c)) /* at the start of each period; the first one began high */
-		return after < c->start ? c->start : c->start + ((after - c->start) / c->reload + 1) * c->reload;
+	if (mode_periodic(c) && after < c->start)
+		return c->replaces ? c->start : c->start + c->reload; /* OUT is high from the control word on: no rise begins the first period */
+	if (mode_periodic(c))
+		return c->start + ((after - c->start) / c->reload + 1) * c->reload;
 	uint64_t rise = c->start + c->reload + (c->mode >= 4);
 	return rise > after ? rise : PIT_NEVER;
 }
@@ -96,8 +98,10 @@ static void count_load(struct pit_channel *c, uint16_t raw, uint64_t now)
 	if (mode_periodic(c) && reload == 1)
 		reload = 2; /* a count of 1 is illegal in modes 2 and 3 */
 	if (mode_periodic(c) && c->running && c->gate) { /* the old period ends first */
-		if (now >= c->start)
+		if (now >= c->start) {
 			c->start += ((now - c->start) / c->reload + 1) * c->reload;
+			c->replaces = true;
+		}
 	} else if (!mode_triggered(c)) {
 		c->start = now + 1; /* the count enters the counting element at the next tick */
 		c->held = 0;
@@ -173,6 +177,7 @@ static void gate_set(struct pit_channel *c, bool high, uint64_t now)
 		c->start = now + 1;
 	} else if (mode_periodic(c)) {
 		c->start = now + 1; /* a rising gate reloads modes 2 and 3 */
+		c->replaces = false;
 	} else {
 		c->start = now - c->held; /* modes 0 and 4 go on */
 	}

@@ -20,6 +20,7 @@ struct pit_channel {
 	uint8_t low;             /* the low byte that waits for its high byte */
 	uint32_t reload;         /* 1..65536 (10000 in BCD) */
 	uint64_t start;          /* tick at which the present period began (or will begin: a count written in modes 2 and 3 waits for the period to end) */
+	bool replaces;           /* `start` ends the period of an older count: OUT rises there */
 	uint64_t held;           /* elapsed ticks when the gate went low, modes 0, 2, 3, 4 */
 	bool count_latched, status_latched;
 	uint16_t latch;

@@ -31,7 +31,6 @@ struct machine_config { /* the effective configuration; every field has a key (c
 	uint64_t block_cache_bytes;
 	bool tlb_only;                   /* functional core with the modelled TLBs (statistics, no cycles) */
 	bool replay;                     /* a trace will drive it: trace_replay(), not machine_load() and machine_run() */
-	bool replaying;                  /* for trace_replay(): sets vmm.replaying and mmu.replaying before vmm_create(); not a configuration key */
 };
 void machine_config_default(struct machine_config *c);
 
