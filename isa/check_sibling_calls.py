@@ -1,60 +1,69 @@
 #!/usr/bin/env python3
 """Checks on object code that the threaded engine's handlers end in jumps: check_sibling_calls.py OBJDUMP FILE.o ...
 
-A handler (t_<name>) or slow path (s_<name>) that *called* the next handler would grow the real stack with guest code. So: no such function may contain an indirect call
-(helper micro-ops excepted, whose bodies call one C function through a pointer) or a call of another handler, and each must contain an indirect jump, a jump to a slow path, or end in
-a function that does not return.
+A handler (t_<name>) or slow path (s_<name>) that *called* the next one would grow the real stack with guest code. So no such function may contain an indirect call (but for the
+helper micro-ops, whose bodies call one C function through a pointer) or a call of another handler.
 """
 import re
 import subprocess
 import sys
 
 POINTER_CALLS = {"t_help", "t_sse"}  # their bodies call a C function through the micro-op
-HANDLER = re.compile(r"^[0-9a-f]+ <((?:[ts]_\w+|threaded_resolve)(?:\.\w+)*)>:$")
+LEAST_HANDLERS = 300  # an object file has; fewer means that the check looks at the wrong thing
+FUNCTION = re.compile(r"^([0-9a-f]+) <(\S+)>:$")
+HANDLER = re.compile(r"^([ts]_\w+|threaded_resolve)(\.\w+)*$")
+RELOCATION = re.compile(r"R_X86_64_\w+\t(\.?[\w.]+)([+-]0x[0-9a-f]+)?")
+TARGET = re.compile(r"\tcall\s+[0-9a-f]+ <([^>+]+)(\+0x[0-9a-f]+)?>")
 
 
-def handlers(objdump, path):
-    """Yields (name, lines) for each handler of an object file."""
+def functions(objdump, path):
+    """{(section, address): name} and {name: [(line, relocation line or '')]} of an object file."""
     text = subprocess.run([objdump, "-dr", "--no-show-raw-insn", path], check=True, capture_output=True, text=True).stdout
-    name, lines = None, []
+    starts, bodies, section, body = {}, {}, "", None
     for line in text.splitlines():
-        start = re.match(r"^[0-9a-f]+ <", line)
-        if start:
-            if name:
-                yield name, lines
-            found = HANDLER.match(line)
-            name, lines = (found.group(1) if found else None), []
-        elif name:
-            lines.append(line)
-    if name:
-        yield name, lines
+        if line.startswith("Disassembly of section "):
+            section = line.split()[-1].rstrip(":")
+        found = FUNCTION.match(line)
+        if found:
+            starts[section, int(found.group(1), 16)] = found.group(2)
+            body = bodies.setdefault(found.group(2), [])
+        elif body is not None and "R_X86_64" in line and body:
+            body[-1] = (body[-1][0], line)
+        elif body is not None:
+            body.append((line, ""))
+    return starts, bodies
 
 
-def faults(name, lines):
-    """What is wrong with one handler."""
-    base = name.split(".")[0]
-    calls = [l for l in lines if re.search(r"\tcall\b", l)]
-    if base not in POINTER_CALLS and any("call   *" in l for l in calls):
-        yield "calls through a pointer"
-    # A reference to a handler that belongs to a call: the relocation line after it, or the target in the line.
-    for i, line in enumerate(lines):
-        target = line + (lines[i + 1] if i + 1 < len(lines) and "R_X86_64" in lines[i + 1] else "")
-        if re.search(r"\tcall\b", line) and re.search(r"[<\s](?:t_|s_|threaded_resolve)", target):
-            yield "calls a handler"
+def called(starts, line, relocation):
+    """The name of the function that a call instruction calls; '*' through a pointer."""
+    if re.search(r"\tcall\s+\*", line):
+        return "*"
+    found = RELOCATION.search(relocation)
+    if not found:
+        found = TARGET.search(line)
+        return found.group(1) if found and not found.group(2) else ""
+    name, addend = found.group(1), int(found.group(2) or "0", 16)
+    # A call inside the file is relative to its section; the addend is 4 less than the address (the processor counts from the next instruction).
+    return starts.get((name, addend + 4), name) if name.startswith(".") else name
 
 
 def main():
     objdump, files = sys.argv[1], sys.argv[2:]
-    count, bad = 0, 0
+    bad = 0
     for path in files:
-        for name, lines in handlers(objdump, path):
-            count += 1
-            for why in faults(name, lines):
-                print(f"{path}: {name} {why}: the compiler made no sibling call; see isa/engine_threaded.h", file=sys.stderr)
-                bad += 1
-    if count < 300:
-        print(f"only {count} handlers found in {' '.join(files)}: the check looks at the wrong objects", file=sys.stderr)
-        bad += 1
+        starts, bodies = functions(objdump, path)
+        handlers = [n for n in bodies if HANDLER.match(n)]
+        if len(handlers) < LEAST_HANDLERS:
+            print(f"{path}: only {len(handlers)} handlers found: the check looks at the wrong file", file=sys.stderr)
+            bad += 1
+        for name in handlers:
+            for line, relocation in bodies[name]:
+                if not re.search(r"\tcall\b", line):
+                    continue
+                callee = called(starts, line, relocation)
+                if HANDLER.match(callee) or (callee == "*" and name.split(".")[0] not in POINTER_CALLS):
+                    print(f"{path}: {name} calls {'through a pointer' if callee == '*' else callee}: the compiler made no sibling call (isa/engine_threaded.h)", file=sys.stderr)
+                    bad += 1
     return 1 if bad else 0
 
 
