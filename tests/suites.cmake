@@ -1,0 +1,16 @@
+# Suites that need more than one file. test_<suite>_SOURCES and test_<suite>_LIBRARIES are read by CMakeLists.txt.
+
+# Against the real CPU.
+set(NATIVE_ORACLE native_oracle.c native_model.c native_compare.c)
+set(test_native_integer_SOURCES ${NATIVE_ORACLE} native_encode.c)
+set(test_native_blocks_SOURCES ${NATIVE_ORACLE} native_encode.c)
+set(test_native_sse_SOURCES ${NATIVE_ORACLE})
+
+# The layering proof: isa, tlb and vmx-model link without uarch and machine into a working functional simulator.
+add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/functional_guest.bin
+	COMMAND gcc -m32 -c ${CMAKE_CURRENT_SOURCE_DIR}/functional_guest.S -o functional_guest.o
+	COMMAND ld -m elf_i386 -Ttext=0x100000 --oformat binary -o functional_guest.bin functional_guest.o
+	DEPENDS functional_guest.S WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+add_executable(ringside-functional functional_main.c ${CMAKE_CURRENT_BINARY_DIR}/functional_guest.bin)
+target_link_libraries(ringside-functional PRIVATE -Wl,--start-group vmx_model tlb isa -Wl,--end-group)
+add_test(NAME layering COMMAND ringside-functional ${CMAKE_CURRENT_BINARY_DIR}/functional_guest.bin)
