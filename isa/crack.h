@@ -118,7 +118,7 @@ struct uop *crack_help(struct crack *c, uop_help_fn *fn);
 typedef bool crack_fn(struct crack *c, const struct crack_row *row);
 crack_fn crack_alu, crack_compare, crack_step, crack_not, crack_shift, crack_rotate, crack_double_shift, crack_mul, crack_imul, crack_div, crack_bt, crack_bit, crack_scan,
 	crack_cmpxchg, crack_cmpxchg8b, crack_cmpxchg16b, crack_xadd, crack_bswap, crack_mov, crack_movzx, crack_movsx, crack_lea_insn, crack_xchg, crack_simple, crack_widen,
-	crack_setcc, crack_cmov, crack_nop, crack_xlat, crack_movnti, crack_bcd;
+	crack_setcc, crack_cmov, crack_nop, crack_clflush, crack_xlat, crack_movnti, crack_bcd;
 crack_fn crack_push_insn, crack_pop_insn, crack_pusha, crack_leave, crack_jmp, crack_call, crack_ret, crack_jcc, crack_loop, crack_string, crack_sys, crack_ud;
 crack_fn crack_sse;
 /* String MOVSD and CMPSD share their names with SSE's. */

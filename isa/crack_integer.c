@@ -177,10 +177,39 @@ bool crack_scan(struct crack *c, const struct crack_row *row)
 }
 
 /* ---- exchanges ---- */
+/* The address in T5, for instructions that change a register of it before they store. */
+static void pin_address(struct crack *c, struct crack_address *ea)
+{
+	if (ea->form == FORM_ABS) {
+		crack_emit3(c, UOP_movi, REG_T5, REG_ZERO, REG_ZERO)->imm = ea->imm;
+	} else {
+		unsigned lea = ea->form == FORM_SEG ? UOP_lea_seg : ea->form == FORM_BD32 || ea->form == FORM_SIB32 ? UOP_lea32 : UOP_lea;
+		struct uop *u = crack_emit3(c, lea, REG_T5, ea->base, REG_ZERO);
+		u->index = ea->index;
+		u->scale = ea->scale;
+		u->disp = ea->disp;
+		u->seg = ea->seg;
+	}
+	*ea = crack_at(c, REG_T5, 0, ea->seg);
+}
+
+/* A memory destination of a compare-and-exchange, which changes AX (and DX) before the store. */
+static struct crack_target open_exchange(struct crack *c, unsigned size)
+{
+	static const uint16_t rmw[] = { UOP_rmw8_bd, UOP_rmw16_bd, UOP_rmw32_bd, UOP_rmw64_bd };
+	if (!crack_is_memory(c, 0))
+		return crack_open(c, 0, size);
+	struct crack_target t = { .memory = true, .size = size, .reg = crack_temp(c), .ea = crack_ea(c, 0, size, ACCESS_WRITE) };
+	if (t.ea.base == REG_AX || t.ea.base == REG_DX || t.ea.index == REG_AX || t.ea.index == REG_DX)
+		pin_address(c, &t.ea);
+	crack_memory(c, rmw[crack_lg(size)], &t.ea)->dst = (uint8_t)t.reg;
+	return t;
+}
+
 bool crack_cmpxchg(struct crack *c, const struct crack_row *row)
 {
 	unsigned size = c->operand[0].size / 8, b = crack_read(c, 1, size);
-	struct crack_target t = crack_open(c, 0, size);
+	struct crack_target t = open_exchange(c, size);
 	crack_emit3(c, row->op + crack_lg(size), t.reg, t.reg, b);
 	crack_close(c, &t);
 	return true;
@@ -189,7 +218,7 @@ bool crack_cmpxchg(struct crack *c, const struct crack_row *row)
 bool crack_cmpxchg8b(struct crack *c, const struct crack_row *row)
 {
 	(void)row;
-	struct crack_target t = crack_open(c, 0, 8);
+	struct crack_target t = open_exchange(c, 8);
 	crack_emit(c, UOP_cmpxchg8b);
 	crack_close(c, &t);
 	return true;
@@ -199,15 +228,7 @@ bool crack_cmpxchg16b(struct crack *c, const struct crack_row *row)
 {
 	(void)row;
 	struct crack_address ea = crack_ea(c, 0, 16, ACCESS_WRITE);
-	if (ea.form == FORM_ABS) {
-		crack_emit3(c, UOP_movi, REG_T5, REG_ZERO, REG_ZERO)->imm = ea.imm;
-	} else {
-		struct uop *u = crack_emit3(c, ea.form == FORM_SEG ? UOP_lea_seg : ea.form == FORM_BD32 || ea.form == FORM_SIB32 ? UOP_lea32 : UOP_lea, REG_T5, ea.base, REG_ZERO);
-		u->index = ea.index;
-		u->scale = ea.scale;
-		u->disp = ea.disp;
-		u->seg = ea.seg;
-	}
+	pin_address(c, &ea);
 	crack_emit3(c, UOP_check_aligned, REG_SINK, REG_T5, REG_ZERO)->size = 16;
 	struct crack_address low = crack_at(c, REG_T5, 0, ea.seg), high = crack_at(c, REG_T5, 8, ea.seg);
 	crack_memory(c, UOP_rmw64_bd, &low)->dst = REG_T0;
@@ -218,7 +239,8 @@ bool crack_cmpxchg16b(struct crack *c, const struct crack_row *row)
 	return true;
 }
 
-/* TEMP = SRC + DEST; SRC = DEST; DEST = TEMP (SDM 2D "XADD"): the destination last, as both may be one register. */
+/* TEMP = SRC + DEST; SRC = DEST; DEST = TEMP (SDM 2D "XADD"): a register destination last, as both may be one register; a memory destination first, as the
+ * source may be part of its address. */
 bool crack_xadd(struct crack *c, const struct crack_row *row)
 {
 	unsigned size = c->operand[0].size / 8, b = crack_read(c, 1, size);
@@ -226,13 +248,13 @@ bool crack_xadd(struct crack *c, const struct crack_row *row)
 	unsigned old = crack_temp(c), sum = crack_temp(c);
 	crack_emit3(c, UOP_mov64, old, t.reg, REG_ZERO);
 	crack_emit3(c, row->op + crack_lg(size) * 4, sum, t.reg, b);
-	crack_write_register(c, 1, old, size);
-	if (t.memory)
-		crack_emit3(c, UOP_mov64, t.reg, sum, REG_ZERO);
-	else
-		crack_write_register(c, 0, sum, size);
-	if (t.memory)
+	if (t.memory) {
+		t.reg = sum;
 		crack_close(c, &t);
+	}
+	crack_write_register(c, 1, old, size);
+	if (!t.memory)
+		crack_write_register(c, 0, sum, size);
 	return true;
 }
 
@@ -243,11 +265,10 @@ bool crack_xchg(struct crack *c, const struct crack_row *row)
 	unsigned b = crack_read(c, other, size);
 	if (crack_is_memory(c, memory)) {
 		struct crack_target t = crack_open(c, memory, size);
-		unsigned new = crack_temp(c);
-		crack_emit3(c, UOP_mov64, new, b, REG_ZERO);
-		crack_write_register(c, other, t.reg, size);
-		t.reg = new;
+		unsigned old = t.reg;
+		t.reg = b;
 		crack_close(c, &t);
+		crack_write_register(c, other, old, size); /* after the store, whose address may hold it */
 		return true;
 	}
 	bool high0, high1;
@@ -466,6 +487,15 @@ bool crack_bcd(struct crack *c, const struct crack_row *row)
 	static uop_help_fn *const fn[] = { help_daa, help_das, help_aaa, help_aas, help_aam, help_aad };
 	uint64_t imm = crack_is_immediate(c, 0) ? c->operand[0].imm.value.u : 0;
 	crack_help(c, fn[row->aux])->disp = (int32_t)(imm & 0xff);
+	return true;
+}
+
+/* CLFLUSH is checked like a load of a byte (SDM 2A); flushing changes nothing that a guest can see. */
+bool crack_clflush(struct crack *c, const struct crack_row *row)
+{
+	(void)row;
+	struct crack_address ea = crack_ea(c, 0, 1, ACCESS_READ);
+	crack_memory(c, UOP_ld8_bd, &ea)->dst = REG_SINK;
 	return true;
 }
 

@@ -46,7 +46,7 @@ const struct crack_row crack_rows[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 	ROW(STOSD, string, .op = 4, .aux = STRING_STOS), ROW(LODSD, string, .op = 4, .aux = STRING_LODS),
 	/* ---- hints and fences ---- */
 	ROW(NOP, nop), ROW(ENDBR32, nop), ROW(ENDBR64, nop), ROW(PREFETCH, nop), ROW(PREFETCHNTA, nop), ROW(PREFETCHT0, nop), ROW(PREFETCHT1, nop), ROW(PREFETCHT2, nop),
-	ROW(PREFETCHW, nop), ROW(LFENCE, nop), ROW(MFENCE, nop), ROW(SFENCE, nop), ROW(CLFLUSH, nop), END_S(PAUSE, pause, PAUSE),
+	ROW(PREFETCHW, nop), ROW(LFENCE, nop), ROW(MFENCE, nop), ROW(SFENCE, nop), ROW(CLFLUSH, clflush), END_S(PAUSE, pause, PAUSE),
 	ROW(UD0, ud), ROW(UD1, ud), ROW(UD2, ud),
 	/* ---- system: transfers ---- */
 	END_S(INT, int_n, INT_N), END_S(INT3, int3, INT_N), END_S(INTO, into, INT_N), END(INT1, int1), END_S(IRET, iret, IRET), END_S(IRETD, iret, IRET), END_S(IRETQ, iret, IRET),

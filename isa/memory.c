@@ -150,10 +150,16 @@ static bool canonical(const struct cpu *cpu, uint64_t linear)
 	return (uint64_t)((int64_t)(linear << drop) >> drop) == linear;
 }
 
-/* 64-bit code: an address that is not canonical is a fault of the segment (SDM 3A 3.3.7.1). Both ends are looked at. */
-static void check_canonical(struct cpu *cpu, const struct uop *u, uint64_t linear, unsigned size)
+/* What a flat segment refuses: in 64-bit code an address that is not canonical at either end (SDM 3A 3.3.7.1), in 32-bit code one that reaches over 4 GiB, past
+ * the limit. Segments that are not flat have been checked by their own micro-op. */
+static void check_flat(struct cpu *cpu, const struct uop *u, uint64_t linear, unsigned size)
 {
-	if (cpu->code_size == 8 && (!canonical(cpu, linear) || !canonical(cpu, linear + size - 1)))
+	bool bad;
+	if (cpu->code_size == 8)
+		bad = !canonical(cpu, linear) || !canonical(cpu, linear + size - 1);
+	else
+		bad = (linear & 0xffffffff) + size - 1 > 0xffffffff && cpu->seg[u->seg].base == 0;
+	if (bad)
 		cpu_raise_error(cpu, u->seg == SEG_SS ? VEC_SS : VEC_GP, 0);
 }
 
@@ -161,7 +167,7 @@ uint64_t memory_load_slow(struct cpu *cpu, const struct uop *u, uint64_t linear,
 {
 	uint64_t v = 0;
 	uop_settle(cpu, u);
-	check_canonical(cpu, u, linear, size);
+	check_flat(cpu, u, linear, size);
 	mem_read(cpu, linear, &v, size, false);
 	uop_resume(cpu, u);
 	return v;
@@ -173,7 +179,7 @@ uint64_t memory_rmw_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, 
 	struct part part[2];
 	struct mem_fault fault;
 	uop_settle(cpu, u);
-	check_canonical(cpu, u, linear, size);
+	check_flat(cpu, u, linear, size);
 	unsigned n = access_translate(cpu, part, linear, size, ACCESS_WRITE, false, &fault);
 	if (!n)
 		cpu_raise_fault(cpu, &fault);
@@ -191,7 +197,7 @@ static void store_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, co
 {
 	struct mem_fault fault;
 	uop_settle(cpu, u);
-	check_canonical(cpu, u, linear, size);
+	check_flat(cpu, u, linear, size);
 	if (!access_write(cpu, linear, from, size, false, quiet, &fault))
 		cpu_raise_fault(cpu, &fault);
 	uop_resume(cpu, u);
@@ -218,7 +224,7 @@ void memory_loadx_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, un
 	check_alignment(cpu, u, linear, aligned);
 	union xmm v = { .q = { 0, 0 } };
 	uop_settle(cpu, u);
-	check_canonical(cpu, u, linear, size);
+	check_flat(cpu, u, linear, size);
 	mem_read(cpu, linear, &v, size, false);
 	uop_resume(cpu, u);
 	*to = v;

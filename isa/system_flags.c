@@ -108,17 +108,16 @@ void sys_enter(struct cpu *cpu, const struct sys_operands *o)
 {
 	unsigned size = o->stack_size, level = o->imm2 & 31;
 	struct stack s = stack_current(cpu);
-	uint64_t display[31], frame = cpu->reg[REG_BP];
 	struct stack from = s;
-	for (unsigned i = 1; i < level; i++) {
-		from.sp = (frame - (uint64_t)i * size) & s.mask;
-		display[i - 1] = stack_pop(cpu, &from, size);
-	}
+	from.sp = cpu->reg[REG_BP] & s.mask;
 	stack_reserve(cpu, &s, 1 + level, size);
-	stack_push(cpu, &s, frame, size);
+	stack_push(cpu, &s, cpu->reg[REG_BP], size);
 	uint64_t top = s.sp;
-	for (unsigned i = 1; i < level; i++)
-		stack_push(cpu, &s, display[i - 1], size);
+	for (unsigned i = 1; i < level; i++) { /* one by one: the old frame may overlap the new */
+		from.sp = (from.sp - size) & s.mask;
+		struct stack at = from;
+		stack_push(cpu, &s, stack_pop(cpu, &at, size), size);
+	}
 	if (level)
 		stack_push(cpu, &s, top, size);
 	s.sp = (s.sp - (o->imm & 0xffff)) & s.mask;
