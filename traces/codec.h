@@ -1,0 +1,49 @@
+/*
+ * The codec: events to few bytes and back, by prediction from context.
+ *
+ * Invariant: decoding what was encoded gives the same events, bit for bit; both sides change their predictor after each event and by nothing but that event, so they never part.
+ * A chunk starts with an empty predictor: chunks can be decoded alone.
+ *
+ * Three streams, compressed by zlib afterwards:
+ *   tokens     varint (run << 2 | op): `run` events exactly as predicted, then one event told by `op`
+ *   addresses  varint zigzag differences to the predicted address
+ *   details    of events that nothing predicted
+ * The context of an event is its block and how many events since the block was entered; of a block, the last three blocks. A context remembers the last event seen in it
+ * and, for memory accesses, the stride. Loops therefore cost next to nothing, and what is random in the guest (hash tables, branches) is what takes room.
+ */
+#ifndef TRACES_CODEC_H
+#define TRACES_CODEC_H
+#include "../isa/event.h"
+#include "bytes.h"
+
+enum codec_op { /* ORDER OP: stored */
+	CODEC_NONE,    /* the chunk ends after the run */
+	CODEC_ADDRESS, /* as predicted but for the address: a difference follows in `addresses` */
+	CODEC_BLOCK,   /* EV_BLOCK: id in `details`; address, instructions and flags as when that id was last seen, if it was */
+	CODEC_FULL,    /* all in `details`: kind, flags, aux, id, and the difference to the last address of that kind */
+};
+
+struct codec_slot { uint64_t addr, stride; uint32_t id; uint16_t aux; uint8_t kind, flags; };
+#define CODEC_SLOTS 16384 /* a power of two; part of the format */
+
+struct codec {
+	struct codec_slot place[CODEC_SLOTS];   /* by (block, events since it) */
+	struct codec_slot history[CODEC_SLOTS]; /* by the last three blocks */
+	struct codec_slot known[CODEC_SLOTS];   /* by block id: where it was */
+	uint64_t last_addr[EV_KIND_COUNT];
+	uint32_t block[3], ordinal;
+	uint64_t run;                           /* encoder: predicted events not yet told */
+};
+
+struct codec_out { struct bytes tokens, addresses, details; };
+struct codec_in { struct span tokens, addresses, details; };
+
+void codec_reset(struct codec *c);
+void codec_encode(struct codec *c, struct codec_out *out, const struct event *first, const struct event *end);
+/* Tells the last run. Call once, at the end of a chunk. */
+void codec_finish(struct codec *c, struct codec_out *out);
+/* Decodes exactly n events into `to`. False: the streams are damaged (too short, too long, unknown op or kind). */
+bool codec_decode(struct codec *c, struct codec_in *in, struct event *to, size_t n);
+/* Layer-1 kinds: those that a trace may hold. */
+static inline bool codec_stores(unsigned kind) { return kind > EV_NONE && kind <= EV_MARK; }
+#endif

@@ -1,0 +1,58 @@
+/*
+ * The trace file: its layout, and the parts that writer and reader share.
+ *
+ *   file    = magic "RINGSIDE" | u32 version | u32 n | u32 crc of the n bytes | n bytes of sections | chunk* | index | footer
+ *   section = u8 tag[4] | u32 n | n bytes       "INFO" facts, "KIND" event kinds and fields, "DESC" machine description (YAML), "CPU0" registers by name
+ *   chunk   = "CHNK" | u32 type (0 events, 1 closing) | u32 packed | u32 raw | u32 events | u32 blocks | u32 pages | u64 instructions before | u64 events before | u32 crc | packed bytes
+ *             crc over the fields from `type` to `events before`, then the packed bytes (zlib)
+ *   raw     = varint n1 n2 n3 | n1 tokens | n2 addresses | n3 details (codec.h) | blocks | pages (u64 gpa, 4096 bytes)
+ *   block   = u16 bytes | u8 insns end mode loads stores sensitive_count | u64 sensitive | code       dictionary entries that are new with this chunk; ids count up
+ *   closing = u32 end | i32 exit code | u64 state hash, instructions, events | u16 n | n times u64 count by kind | u32 n | n times (string name, u64 value): statistics of the run
+ *   index   = "INDX" | u32 n | n times (u64 offset, u64 instructions before, u64 events before) | u32 crc
+ *   footer  = "RSFT" | u64 offset of the index | u32 crc of that offset
+ *
+ * All little-endian. Version 1: the first. A reader refuses versions it does not know.
+ */
+#ifndef TRACES_FORMAT_H
+#define TRACES_FORMAT_H
+#include "codec.h"
+#include "trace.h"
+#include <stdio.h>
+
+#define TRACE_MAGIC "RINGSIDE"
+#define TRACE_VERSION 1u
+#define TRACE_HEADER_LIMIT (1u << 20)   /* bytes of sections */
+#define TRACE_CHUNK_EVENTS (256u * 1024) /* the writer seals a chunk at about this many */
+#define TRACE_CHUNK_EVENT_LIMIT (1u << 20)
+#define TRACE_RAW_LIMIT (1u << 26)      /* bytes of a chunk, unpacked */
+#define TRACE_PACKED_LIMIT (1u << 26)
+#define TRACE_CHUNK_HEAD 48u            /* bytes of a chunk before its packed bytes */
+#define TRACE_PAGE 4096u
+#define TRACE_INDEX_LIMIT (1u << 24)    /* rows */
+#define TRACE_STATS_LIMIT 1024u
+
+struct trace_chunk { uint32_t type, packed, raw, events, blocks, pages; uint64_t instructions, first_event; };
+enum { TRACE_CHUNK_EVENTS_TYPE, TRACE_CHUNK_CLOSING_TYPE };
+
+/* Header sections from and to facts. header_parse returns false with a line in error. */
+void header_build(struct bytes *out, const struct trace_info *info, const struct trace_cpu *cpu);
+bool header_parse(struct span in, struct trace_info *info, struct trace_cpu *cpu, char **description, char *error, size_t error_size);
+/* Event kinds by name, for `trace info`: NULL for kinds that a trace does not hold: trace_kind_name() in trace.h. */
+
+/* zlib in one go. bytes_pack appends; unpack gives exactly n bytes or false. */
+bool bytes_pack(struct bytes *out, const struct bytes *raw);
+bool bytes_unpack(uint8_t *to, size_t n, const uint8_t *packed, size_t packed_bytes);
+
+/* Records without a machine: the file itself. The machine part is record.c. */
+struct trace_file;
+struct trace_file *trace_file_create(const char *path, char *error, size_t error_size);
+/* Writes the header: first call after create. */
+void trace_file_header(struct trace_file *f, const struct trace_info *info, const struct trace_cpu *cpu);
+void trace_file_events(struct trace_file *f, const struct event *first, const struct event *end, const struct block_dictionary *blocks);
+void trace_file_page(struct trace_file *f, uint64_t gpa, const uint8_t *bytes);
+/* Closes with the result; result NULL: leaves the file without closing record, as a killed recorder would. Frees f. */
+bool trace_file_close(struct trace_file *f, const struct run_result *result, const struct block_dictionary *blocks, char *error, size_t error_size);
+
+/* Reading from any stream, which it closes. name: for messages. */
+struct trace_reader *trace_reader_open_stream(FILE *in, const char *name, char *error, size_t error_size);
+#endif

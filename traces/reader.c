@@ -1,0 +1,466 @@
+/*
+ * The reader: a trace file, chunk by chunk. Everything in the file is hostile until its checksum and its meaning have been checked.
+ *
+ * Invariant: no number of the file sizes an allocation or an index before it was compared with a limit of format.h; a file that is cut or damaged gives one line, never a crash.
+ */
+#include "format.h"
+#include <errno.h>
+#include <zlib.h>
+
+struct reader_stat { char name[64]; uint64_t value; };
+
+struct trace_reader {
+	FILE *in;
+	char name[256];
+	struct trace_info info;
+	struct trace_cpu cpu;
+	char *description;
+	uint64_t first_chunk, end;      /* where chunks begin, and where they cannot be any more (index, or end of file) */
+	uint64_t next;                  /* offset of the next chunk */
+	uint64_t chunk, events_read;    /* numbers of it, for messages */
+	struct codec codec;
+	struct event *event;
+	uint8_t *pages;
+	size_t page_capacity;
+	struct block_static *block;
+	uint32_t blocks, block_capacity;
+	uint8_t **code;                 /* code bytes, one allocation a chunk */
+	size_t codes, code_capacity;
+	struct reader_stat *stat;
+	unsigned stats;
+};
+
+static bool read_at(struct trace_reader *r, uint64_t offset, void *to, size_t n)
+{
+	return offset <= INT64_MAX && !fseeko(r->in, (off_t)offset, SEEK_SET) && fread(to, 1, n, r->in) == n;
+}
+
+static bool reader_damaged(const struct trace_reader *r, const char *what, char *error, size_t error_size)
+{
+	snprintf(error, error_size, "%s: chunk %llu at offset %llu: %s; record the trace again", r->name, (unsigned long long)r->chunk, (unsigned long long)r->next, what);
+	return false;
+}
+
+/* ------------------------------------------------------------------ chunk heads */
+static uint32_t chunk_parse(const uint8_t raw[TRACE_CHUNK_HEAD], struct trace_chunk *c)
+{
+	struct span s = { raw + 4, raw + TRACE_CHUNK_HEAD, false };
+	c->type = span_u32(&s);
+	c->packed = span_u32(&s);
+	c->raw = span_u32(&s);
+	c->events = span_u32(&s);
+	c->blocks = span_u32(&s);
+	c->pages = span_u32(&s);
+	c->instructions = span_u64(&s);
+	c->first_event = span_u64(&s);
+	return span_u32(&s);
+}
+
+/* zlib never packs better than 1032:1, so a small chunk cannot ask for much memory. */
+static bool chunk_plausible(const struct trace_chunk *c)
+{
+	return c->type <= TRACE_CHUNK_CLOSING_TYPE && c->packed <= TRACE_PACKED_LIMIT && c->raw <= TRACE_RAW_LIMIT && c->raw <= (uint64_t)c->packed * 1032 + 64 &&
+		c->events <= TRACE_CHUNK_EVENT_LIMIT && (uint64_t)c->pages * (8 + TRACE_PAGE) <= c->raw && (uint64_t)c->blocks * 16 <= c->raw;
+}
+
+/* Reads the head at `offset`. False: no whole chunk is there. */
+static bool chunk_head(struct trace_reader *r, uint64_t offset, struct trace_chunk *c, uint8_t raw[TRACE_CHUNK_HEAD], uint32_t *crc)
+{
+	if (offset > r->end || r->end - offset < TRACE_CHUNK_HEAD || !read_at(r, offset, raw, TRACE_CHUNK_HEAD) || memcmp(raw, "CHNK", 4))
+		return false;
+	*crc = chunk_parse(raw, c);
+	return chunk_plausible(c) && r->end - offset - TRACE_CHUNK_HEAD >= c->packed;
+}
+
+/* The unpacked bytes of the chunk at `offset` (caller frees), or NULL with what is wrong. */
+static uint8_t *chunk_unpack(struct trace_reader *r, uint64_t offset, struct trace_chunk *c, const char **wrong)
+{
+	uint8_t head[TRACE_CHUNK_HEAD];
+	uint32_t crc;
+	if (!chunk_head(r, offset, c, head, &crc)) {
+		*wrong = "is not a whole chunk";
+		return NULL;
+	}
+	uint8_t *packed = malloc(c->packed + 1u), *raw = malloc(c->raw + 1u);
+	*wrong = NULL;
+	if (!packed || !raw)
+		*wrong = "out of memory";
+	else if (fread(packed, 1, c->packed, r->in) != c->packed)
+		*wrong = "cannot be read";
+	else if (crc32(crc32(0, head + 4, TRACE_CHUNK_HEAD - 8), packed, c->packed) != crc)
+		*wrong = "checksum differs";
+	else if (!bytes_unpack(raw, c->raw, packed, c->packed))
+		*wrong = "does not unpack";
+	free(packed);
+	if (*wrong) {
+		free(raw);
+		raw = NULL;
+	}
+	return raw;
+}
+
+/* ------------------------------------------------------------------ opening */
+static bool header_read(struct trace_reader *r, char *error, size_t error_size)
+{
+	uint8_t head[20];
+	if (!read_at(r, 0, head, sizeof head) || memcmp(head, TRACE_MAGIC, 8)) {
+		snprintf(error, error_size, "%s: not a Ringside trace; make one with: ringside trace record", r->name);
+		return false;
+	}
+	struct span s = { head + 8, head + sizeof head, false };
+	uint32_t version = span_u32(&s), n = span_u32(&s), crc = span_u32(&s);
+	if (version != TRACE_VERSION) {
+		snprintf(error, error_size, "%s: trace version %u, but this program reads version %u", r->name, version, TRACE_VERSION);
+		return false;
+	}
+	if (n > TRACE_HEADER_LIMIT || n > r->info.file_bytes - sizeof head) {
+		snprintf(error, error_size, "%s: the header is cut or damaged (says %u bytes); record the trace again", r->name, n);
+		return false;
+	}
+	uint8_t *sections = malloc(n + 1u);
+	bool ok = sections && read_at(r, sizeof head, sections, n) && crc32(0, sections, n) == crc;
+	char why[128] = "checksum differs";
+	ok = ok && header_parse((struct span){ sections, sections + n, false }, &r->info, &r->cpu, &r->description, why, sizeof why);
+	if (!ok)
+		snprintf(error, error_size, "%s: damaged header: %s; record the trace again", r->name, why);
+	free(sections);
+	r->info.version = version;
+	r->first_chunk = r->next = sizeof head + n;
+	return ok;
+}
+
+static bool stats_read(struct trace_reader *r, struct span *s)
+{
+	uint32_t n = span_u32(s);
+	if (n > TRACE_STATS_LIMIT)
+		return false;
+	r->stat = calloc(n + 1u, sizeof *r->stat);
+	if (!r->stat)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		span_string(s, r->stat[i].name, sizeof r->stat[i].name);
+		r->stat[i].value = span_u64(s);
+	}
+	r->stats = n;
+	return true;
+}
+
+/* Fills in what the closing record says; changes nothing when there is none at `offset`. */
+static bool closing_read(struct trace_reader *r, uint64_t offset)
+{
+	struct trace_chunk c;
+	struct trace_info info = r->info;
+	const char *wrong;
+	uint8_t *raw = chunk_unpack(r, offset, &c, &wrong);
+	if (!raw)
+		return false;
+	struct span s = { raw, raw + c.raw, false };
+	uint32_t end = span_u32(&s);
+	info.exit_code = (int)span_u32(&s);
+	info.state_hash = span_u64(&s);
+	info.instructions = span_u64(&s);
+	info.events = span_u64(&s);
+	unsigned kinds = span_u16(&s);
+	for (unsigned k = 0; k < kinds && k < EV_KIND_COUNT; k++)
+		info.count_by_kind[k] = span_u64(&s);
+	info.complete = c.type == TRACE_CHUNK_CLOSING_TYPE && kinds == EV_MARK + 1 && end <= END_TRACE && stats_read(r, &s) && !s.bad && !span_left(&s);
+	if (info.complete) {
+		info.end = (enum run_end)end;
+		r->info = info;
+	}
+	free(raw);
+	return info.complete;
+}
+
+/* Goes over the chunk heads: counts what is there, and finds the closing record. indexed: the file has its end. */
+static void chunks_scan(struct trace_reader *r, bool indexed)
+{
+	uint8_t head[TRACE_CHUNK_HEAD];
+	struct trace_chunk c = { 0 };
+	uint32_t crc;
+	uint64_t at = r->first_chunk;
+	while (chunk_head(r, at, &c, head, &crc) && c.type != TRACE_CHUNK_CLOSING_TYPE) {
+		r->info.chunks++;
+		r->info.events += c.events;
+		r->info.blocks += c.blocks;
+		r->info.table_pages += c.pages;
+		at += TRACE_CHUNK_HEAD + (uint64_t)c.packed;
+	}
+	r->info.instructions = c.instructions; /* up to the last chunk: what it holds itself is not known */
+	bool closed = closing_read(r, at);
+	r->info.raw_bytes = r->info.events * sizeof(struct event);
+	if (closed || !indexed)
+		r->end = at; /* else the file is whole, so what stands at `at` is damage: reading it says so */
+	if (closed)
+		return;
+	if (indexed)
+		snprintf(r->info.note, sizeof r->info.note, "the trace is damaged after %llu whole chunks", (unsigned long long)r->info.chunks);
+	else
+		snprintf(r->info.note, sizeof r->info.note, "the trace ends early: %llu whole chunks, then no closing record (the recorder was stopped, or the file was cut)",
+			(unsigned long long)r->info.chunks);
+}
+
+/* The index and footer are whole: then so is the file, and chunks end where the index starts. */
+static bool index_check(struct trace_reader *r)
+{
+	uint8_t foot[16], head[8];
+	uint64_t size = r->info.file_bytes;
+	if (size < sizeof foot || !read_at(r, size - sizeof foot, foot, sizeof foot) || memcmp(foot, "RSFT", 4))
+		return false;
+	struct span s = { foot + 4, foot + sizeof foot, false };
+	uint64_t at = span_u64(&s);
+	uint32_t crc = span_u32(&s);
+	if (crc != (uint32_t)crc32(0, foot + 4, 8) || at > size || size - at < 12 + sizeof foot || !read_at(r, at, head, 8) || memcmp(head, "INDX", 4))
+		return false;
+	struct span h = { head + 4, head + 8, false };
+	uint32_t rows = span_u32(&h);
+	if (rows > TRACE_INDEX_LIMIT || size - at - sizeof foot != 12 + (uint64_t)rows * 24)
+		return false;
+	size_t n = 8 + (size_t)rows * 24;
+	uint8_t *index = malloc(n + 4);
+	bool ok = index && read_at(r, at, index, n + 4);
+	struct span last = { index + n, index + n + 4, !ok };
+	ok = ok && span_u32(&last) == (uint32_t)crc32(0, index, (uInt)n);
+	free(index);
+	if (ok)
+		r->end = at;
+	return ok;
+}
+
+struct trace_reader *trace_reader_open_stream(FILE *in, const char *name, char *error, size_t error_size)
+{
+	struct trace_reader *r = calloc(1, sizeof *r);
+	if (!r) {
+		snprintf(error, error_size, "%s: out of memory", name);
+		fclose(in);
+		return NULL;
+	}
+	r->in = in;
+	snprintf(r->name, sizeof r->name, "%s", name);
+	if (fseeko(in, 0, SEEK_END) || ftello(in) < 0) {
+		snprintf(error, error_size, "%s: cannot be read as a file: %s", name, strerror(errno));
+		trace_reader_close(r);
+		return NULL;
+	}
+	r->info.file_bytes = r->end = (uint64_t)ftello(in);
+	if (r->info.file_bytes < 20 || !header_read(r, error, error_size)) {
+		if (r->info.file_bytes < 20)
+			snprintf(error, error_size, "%s: not a Ringside trace; make one with: ringside trace record", name);
+		trace_reader_close(r);
+		return NULL;
+	}
+	bool indexed = index_check(r);
+	chunks_scan(r, indexed);
+	if (!indexed && r->info.complete)
+		snprintf(r->info.note, sizeof r->info.note, "the index is missing or damaged; the trace is read in order without it");
+	return r;
+}
+
+struct trace_reader *trace_reader_open(const char *path, char *error, size_t error_size)
+{
+	FILE *in = fopen(path, "rb");
+	if (!in) {
+		snprintf(error, error_size, "%s: cannot open the trace: %s", path, strerror(errno));
+		return NULL;
+	}
+	return trace_reader_open_stream(in, path, error, error_size);
+}
+
+const struct trace_info *trace_reader_info(const struct trace_reader *r) { return &r->info; }
+const struct trace_cpu *trace_reader_cpu(const struct trace_reader *r) { return &r->cpu; }
+uint32_t trace_reader_blocks(const struct trace_reader *r) { return r->blocks; }
+
+bool trace_reader_stat(const struct trace_reader *r, unsigned i, const char **name, uint64_t *value)
+{
+	if (i >= r->stats)
+		return false;
+	*name = r->stat[i].name;
+	*value = r->stat[i].value;
+	return true;
+}
+
+const struct block_static *trace_reader_block(const struct trace_reader *r, uint32_t id)
+{
+	return id < r->blocks ? &r->block[id] : NULL;
+}
+
+static void blocks_forget(struct trace_reader *r)
+{
+	for (size_t i = 0; i < r->codes; i++)
+		free(r->code[i]);
+	r->codes = 0;
+	r->blocks = 0;
+}
+
+void trace_reader_rewind(struct trace_reader *r)
+{
+	blocks_forget(r);
+	r->next = r->first_chunk;
+	r->chunk = r->events_read = 0;
+}
+
+void trace_reader_close(struct trace_reader *r)
+{
+	blocks_forget(r);
+	fclose(r->in);
+	free(r->description);
+	free(r->event);
+	free(r->pages);
+	free(r->block);
+	free(r->code);
+	free(r->stat);
+	free(r);
+}
+
+/* ------------------------------------------------------------------ batches */
+static bool room_for_blocks(struct trace_reader *r, uint32_t more)
+{
+	if (r->codes == r->code_capacity) {
+		size_t capacity = r->code_capacity * 2 + 16;
+		uint8_t **code = realloc(r->code, capacity * sizeof *code);
+		if (!code)
+			return false;
+		r->code = code;
+		r->code_capacity = capacity;
+	}
+	if (r->block_capacity - r->blocks < more) {
+		uint32_t capacity = (r->blocks + more) * 2 + 64;
+		struct block_static *block = realloc(r->block, capacity * sizeof *block);
+		if (!block)
+			return false;
+		r->block = block;
+		r->block_capacity = capacity;
+	}
+	return true;
+}
+
+static bool block_read(struct trace_reader *r, struct span *s, uint8_t *code, size_t *used)
+{
+	struct block_static b = { .bytes = span_u16(s) };
+	b.insns = span_u8(s);
+	b.end = span_u8(s);
+	b.mode = span_u8(s);
+	b.loads = span_u8(s);
+	b.stores = span_u8(s);
+	b.sensitive_count = span_u8(s);
+	b.sensitive = span_u64(s);
+	const uint8_t *at = span_take(s, b.bytes);
+	if (!at || !b.bytes || b.bytes > BLOCK_MAX_BYTES || b.end > BLOCK_END_SYSTEM || (b.mode != 2 && b.mode != 4 && b.mode != 8))
+		return false;
+	memcpy(code + *used, at, b.bytes);
+	b.code = code + *used;
+	*used += b.bytes;
+	r->block[r->blocks++] = b;
+	return true;
+}
+
+static const char *blocks_read(struct trace_reader *r, struct span *s, uint32_t n)
+{
+	if (!n)
+		return NULL;
+	uint8_t *code = malloc(span_left(s) + 1);
+	if (!code || n > UINT32_MAX / 4 - r->blocks || !room_for_blocks(r, n)) {
+		free(code);
+		return "out of memory";
+	}
+	r->code[r->codes++] = code;
+	size_t used = 0;
+	for (uint32_t i = 0; i < n; i++)
+		if (!block_read(r, s, code, &used))
+			return "a block is damaged";
+	return NULL;
+}
+
+static const char *pages_read(struct trace_reader *r, struct span *s, const struct trace_chunk *c)
+{
+	if (r->page_capacity < c->pages) {
+		free(r->pages);
+		r->page_capacity = 0;
+		r->pages = malloc((size_t)c->pages * TRACE_PAGE);
+		if (!r->pages)
+			return "out of memory";
+		r->page_capacity = c->pages;
+	}
+	uint32_t page = 0;
+	for (uint32_t i = 0; i < c->events; i++) {
+		if (r->event[i].kind != EV_TABLE_PAGE)
+			continue;
+		uint64_t gpa = span_u64(s);
+		const uint8_t *at = span_take(s, TRACE_PAGE);
+		if (!at || page == c->pages || gpa >> 12 != r->event[i].addr >> 12)
+			return "page contents do not match their events";
+		memcpy(r->pages + (size_t)page++ * TRACE_PAGE, at, TRACE_PAGE);
+	}
+	return page == c->pages && !span_left(s) ? NULL : "page contents do not match their events";
+}
+
+static bool stream_span(struct span *s, uint64_t n, struct span *out)
+{
+	const uint8_t *at = n <= span_left(s) ? span_take(s, (size_t)n) : NULL;
+	*out = (struct span){ at, at ? at + n : at, !at };
+	return at;
+}
+
+/* What events say of each other: a block that exists, a value where one is announced. */
+static const char *events_check(const struct trace_reader *r, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct event *e = &r->event[i];
+		bool paired = e->kind == EV_TABLE_STORE || ((e->kind == EV_SENSITIVE || e->kind == EV_HYPERCALL) && e->aux);
+		if (e->kind == EV_BLOCK && e->id >= r->blocks)
+			return "an event names a block that is not there";
+		if (paired && (i + 1 == n || e[1].kind != EV_VALUE))
+			return "an event lacks its value";
+		if (e->kind == EV_SENSITIVE && e->id >= SENS_COUNT)
+			return "an event names an unknown sensitive instruction";
+	}
+	return NULL;
+}
+
+static const char *chunk_decode(struct trace_reader *r, const struct trace_chunk *c, const uint8_t *raw)
+{
+	struct span s = { raw, raw + c->raw, false };
+	struct codec_in in;
+	uint64_t n1 = span_varint(&s), n2 = span_varint(&s), n3 = span_varint(&s);
+	if (c->type != TRACE_CHUNK_EVENTS_TYPE)
+		return "is not a chunk of events";
+	if (s.bad || !stream_span(&s, n1, &in.tokens) || !stream_span(&s, n2, &in.addresses) || !stream_span(&s, n3, &in.details))
+		return "streams are cut";
+	if (!r->event)
+		r->event = malloc(TRACE_CHUNK_EVENT_LIMIT * sizeof *r->event);
+	if (!r->event)
+		return "out of memory";
+	codec_reset(&r->codec);
+	if (!codec_decode(&r->codec, &in, r->event, c->events))
+		return "events are damaged";
+	const char *wrong = blocks_read(r, &s, c->blocks);
+	if (!wrong)
+		wrong = pages_read(r, &s, c);
+	return wrong ? wrong : events_check(r, c->events);
+}
+
+bool trace_reader_next(struct trace_reader *r, const struct event **events, size_t *count, const uint8_t **pages, char *error, size_t error_size)
+{
+	struct trace_chunk c;
+	const char *wrong;
+	*count = 0;
+	*events = NULL;
+	*pages = NULL;
+	if (r->next >= r->end)
+		return true;
+	uint8_t *raw = chunk_unpack(r, r->next, &c, &wrong);
+	if (raw && c.first_event != r->events_read)
+		wrong = "does not continue the one before it";
+	if (raw && !wrong)
+		wrong = chunk_decode(r, &c, raw);
+	free(raw);
+	if (wrong)
+		return reader_damaged(r, wrong, error, error_size);
+	r->next += TRACE_CHUNK_HEAD + (uint64_t)c.packed;
+	r->chunk++;
+	r->events_read += c.events;
+	*events = r->event;
+	*count = c.events;
+	*pages = r->pages;
+	return true;
+}

@@ -1,0 +1,356 @@
+/*
+ * Replay: the engine that reads its instructions' events from a trace.
+ *
+ * Invariant: the machine sees the same calls, in the same order, that the live engine makes: an access asks the softtlb and on a miss the memory part, a sensitive event asks the VMM's
+ * hook, a block entered below CPL 3 asks block_enter. What virtualization adds is therefore made anew by the technique under study, and is never read from the file.
+ *
+ * One row of `handlers` an event kind. A handler returns how many events it took, 0 to stop with p->error.
+ */
+#include "format.h"
+
+struct replay {
+	struct trace_reader *reader;
+	struct machine *machine;
+	struct cpu *cpu;
+	struct mmu *mmu;
+	struct vmm *vmm;
+	struct event_sink *events;
+	const struct event *end;       /* of the batch */
+	const uint8_t *page;           /* contents of the batch's next EV_TABLE_PAGE */
+	uint64_t retired;              /* instructions of all blocks so far, the running one included */
+	bool indirect;                 /* the last block ended in an indirect transfer, and nothing came between */
+	bool failed;
+	char error[320];
+};
+
+typedef unsigned replay_fn(struct replay *p, const struct event *e);
+
+static unsigned replay_fail(struct replay *p, const char *what, const struct event *e)
+{
+	p->failed = true;
+	snprintf(p->error, sizeof p->error, "replay diverges after %llu instructions: %s (%s at %#llx): the trace does not belong to this guest, or is damaged",
+		(unsigned long long)p->retired, what, trace_kind_name(e->kind), (unsigned long long)e->addr);
+	return 0;
+}
+
+static void replay_pass(struct replay *p, const struct event *e)
+{
+	event_put(p->events, e->kind, e->flags, e->aux, e->id, e->addr);
+}
+
+/* ------------------------------------------------------------------ accesses */
+/* One access. False: the guest faults here. */
+static bool replay_access(struct replay *p, uint64_t gva, enum access access, bool supervisor, unsigned size)
+{
+	struct mem_fill fill;
+	return mmu_replay_access(p->mmu, p->cpu, gva, access, supervisor, size, &fill);
+}
+
+static bool indirect_end(unsigned end)
+{
+	return end == BLOCK_END_INDIRECT || end == BLOCK_END_INDIRECT_CALL || end == BLOCK_END_RET;
+}
+
+static unsigned replay_block(struct replay *p, const struct event *e)
+{
+	const struct block_static *b = trace_reader_block(p->reader, e->id);
+	struct cpu *cpu = p->cpu;
+	cpu->rip = e->addr - cpu->seg[SEG_CS].base;
+	cpu->icount = p->retired;
+	if (!replay_access(p, e->addr, ACCESS_EXEC, false, e->flags & EVF_STRADDLE ? b->bytes : 1))
+		return replay_fail(p, "a fetch faults that did not when it was recorded", e);
+	if (cpu->vmm.block_enter && cpu->cpl < 3)
+		cpu->vmm.block_enter(cpu->vmm.self, cpu, e->id, e->addr, p->indirect);
+	replay_pass(p, e);
+	p->retired += e->aux;
+	p->indirect = indirect_end(b->end);
+	return 1;
+}
+
+static unsigned replay_cut(struct replay *p, const struct event *e)
+{
+	if (e->id > p->retired)
+		return replay_fail(p, "more instructions are cut than ran", e);
+	p->retired -= e->id;
+	p->cpu->icount = p->retired;
+	p->indirect = false;
+	replay_pass(p, e);
+	return 1;
+}
+
+static unsigned replay_memory(struct replay *p, const struct event *e)
+{
+	enum access access = e->flags & EVF_FETCH ? ACCESS_EXEC : e->kind == EV_LOAD ? ACCESS_READ : ACCESS_WRITE;
+	bool supervisor = e->flags & EVF_SUPERVISOR;
+	unsigned size = e->aux ? e->aux : 1;
+	if (size > 4096)
+		return replay_fail(p, "an access is larger than a page", e);
+	if (e->flags & EVF_FAULT) { /* walked again, and told again, by the memory part */
+		(void)replay_access(p, e->addr, access, supervisor, size);
+		return 1;
+	}
+	if (!replay_access(p, e->addr, access, supervisor, size))
+		return replay_fail(p, "an access faults that did not when it was recorded", e);
+	replay_pass(p, e);
+	return 1;
+}
+
+static unsigned replay_table_store(struct replay *p, const struct event *e)
+{
+	if (e->aux == 0 || e->aux > 8 || (e->addr & 4095) + e->aux > 4096)
+		return replay_fail(p, "a page-table store has an impossible size", e);
+	mmu_replay_table_store(p->mmu, p->cpu, e->addr, e[1].addr, e->aux, e->flags & EVF_SUPERVISOR);
+	return 2;
+}
+
+static unsigned replay_table_page(struct replay *p, const struct event *e)
+{
+	if (e->addr >= machine_configuration(p->machine)->memory_bytes)
+		return replay_fail(p, "a page table lies outside the guest's memory", e);
+	mmu_replay_table_page(p->mmu, p->cpu, e->addr & ~4095ull, p->page);
+	p->page += TRACE_PAGE;
+	return 1;
+}
+
+static unsigned replay_table_forget(struct replay *p, const struct event *e)
+{
+	mmu_replay_table_forget(p->mmu, p->cpu, e->addr);
+	return 1;
+}
+
+static unsigned replay_nothing(struct replay *p, const struct event *e)
+{
+	(void)p;
+	(void)e;
+	return 1;
+}
+
+/* ------------------------------------------------------------------ sensitive instructions: the part of their effect that later events depend on */
+typedef void effect_fn(struct cpu *cpu, uint64_t addr, uint64_t value);
+
+static void effect_cr0(struct cpu *cpu, uint64_t addr, uint64_t value) { (void)value; cr0_write(cpu, addr); }
+static void effect_cr3(struct cpu *cpu, uint64_t addr, uint64_t value) { (void)value; cr3_write(cpu, addr); }
+static void effect_cr4(struct cpu *cpu, uint64_t addr, uint64_t value) { (void)value; cr4_write(cpu, addr); }
+static void effect_cr8(struct cpu *cpu, uint64_t addr, uint64_t value) { (void)value; cpu->cr8 = addr & 15; }
+static void effect_clts(struct cpu *cpu, uint64_t addr, uint64_t value) { (void)addr; (void)value; cr0_write(cpu, cpu->cr0 & ~(uint64_t)CR0_TS); }
+static void effect_invlpg(struct cpu *cpu, uint64_t addr, uint64_t value) { (void)value; cpu->mem.invlpg(cpu->mem.self, cpu, addr); }
+static void effect_invpcid(struct cpu *cpu, uint64_t addr, uint64_t value) { cpu->mem.invpcid(cpu->mem.self, cpu, value & 0xff, value >> 8 & 0xfff, addr); }
+static void effect_msr(struct cpu *cpu, uint64_t addr, uint64_t value) { (void)msr_write(cpu, (uint32_t)addr, value); }
+static void effect_lgdt(struct cpu *cpu, uint64_t addr, uint64_t value) { cpu->gdtr = (struct descriptor_table){ addr, (uint16_t)value }; }
+static void effect_lidt(struct cpu *cpu, uint64_t addr, uint64_t value) { cpu->idtr = (struct descriptor_table){ addr, (uint16_t)value }; }
+
+static effect_fn *const effects[SENS_COUNT] = {
+	[SENS_CR0_WRITE] = effect_cr0, [SENS_CR3_WRITE] = effect_cr3, [SENS_CR4_WRITE] = effect_cr4, [SENS_CR8_WRITE] = effect_cr8, [SENS_CLTS] = effect_clts,
+	[SENS_LMSW] = effect_cr0, [SENS_INVLPG] = effect_invlpg, [SENS_INVPCID] = effect_invpcid, [SENS_MSR_WRITE] = effect_msr, [SENS_LGDT] = effect_lgdt, [SENS_LIDT] = effect_lidt,
+};
+
+struct sensitive_call { enum sensitive what; uint64_t addr, value; bool refused; /* CPL forbade it: the guest takes #GP next, unless the VMM emulates */ };
+
+static void sensitive_run(struct cpu *cpu, const struct sensitive_call *c)
+{
+	if (c->refused) {
+		if (cpu->vmm.privileged)
+			(void)cpu->vmm.privileged(cpu->vmm.self, cpu, c->what, c->addr, c->value);
+		return;
+	}
+	bool done = (cpu->vmm.trap_set & SENS_BIT(c->what)) && cpu->vmm.sensitive && cpu->vmm.sensitive(cpu->vmm.self, cpu, c->what, c->addr, c->value);
+	if (!done && effects[c->what])
+		effects[c->what](cpu, c->addr, c->value);
+}
+
+/* An effect may raise, as it did live (reserved bits): the trace's next event then is that exception, so nothing else is to be done about it. */
+static void sensitive_guarded(struct cpu *cpu, const struct sensitive_call *c)
+{
+	jmp_buf here, *outer = cpu->escape;
+	cpu->escape = &here;
+	if (!setjmp(here))
+		sensitive_run(cpu, c);
+	cpu->escape = outer;
+}
+
+static unsigned replay_sensitive(struct replay *p, const struct event *e)
+{
+	unsigned taken = e->aux ? 2 : 1;
+	const struct event *next = e + taken;
+	struct sensitive_call c = { e->id, e->addr, e->aux ? e[1].addr : 0, false };
+
+	c.refused = p->cpu->cpl > 0 && next < p->end && next->kind == EV_EXCEPTION && (next->id & 0xff) == VEC_GP && (next->flags & (EVF_HAS_ERROR | EVF_SOFT)) == EVF_HAS_ERROR;
+	if (e->aux)
+		event_put2(p->events, EV_SENSITIVE, e->flags, e->aux, e->id, e->addr, e[1].addr);
+	else
+		replay_pass(p, e);
+	sensitive_guarded(p->cpu, &c);
+	return taken;
+}
+
+/* ------------------------------------------------------------------ control */
+static void deliver_guarded(struct cpu *cpu, unsigned vector, int64_t error, bool soft, bool external, uint64_t cr2)
+{
+	jmp_buf here, *outer = cpu->escape;
+	cpu->escape = &here;
+	if (!setjmp(here) && cpu->vmm.deliver)
+		(void)cpu->vmm.deliver(cpu->vmm.self, cpu, vector, error, soft, external, cr2);
+	cpu->escape = outer;
+}
+
+static unsigned replay_exception(struct replay *p, const struct event *e)
+{
+	unsigned vector = e->id & 0xff;
+	p->indirect = false;
+	replay_pass(p, e);
+	if (vector == VEC_PF && !(e->flags & EVF_SOFT))
+		p->cpu->cr2 = e->addr;
+	deliver_guarded(p->cpu, vector, e->flags & EVF_HAS_ERROR ? (int64_t)(e->id >> 8) : -1, e->flags & EVF_SOFT, false, vector == VEC_PF ? e->addr : 0);
+	return 1;
+}
+
+static unsigned replay_interrupt(struct replay *p, const struct event *e)
+{
+	p->indirect = false;
+	replay_pass(p, e);
+	deliver_guarded(p->cpu, e->id & 0xff, -1, false, true, 0);
+	return 1;
+}
+
+static unsigned replay_irq_raised(struct replay *p, const struct event *e)
+{
+	replay_pass(p, e);
+	vmm_irq_raised(p->vmm, e->id);
+	return 1;
+}
+
+static unsigned replay_state(struct replay *p, const struct event *e)
+{
+	struct cpu *cpu = p->cpu;
+	unsigned from = cpu->cpl;
+	uint32_t keep = cpu->eflags & ~(FLAG_IF | FLAG_AC);
+	cpu->cpl = e->id & 3;
+	cpu->eflags = keep | (e->id & 8 ? FLAG_IF : 0) | (e->id & 16 ? FLAG_AC : 0);
+	cpu->seg[SEG_CS].attributes = (cpu->seg[SEG_CS].attributes & ~(uint32_t)SEGA_L) | (e->id & 4 ? SEGA_L : 0);
+	cpu->state_emitted = e->id;
+	cpu_mode_update(cpu);
+	if (cpu->vmm.cpl_changed && cpu->cpl != from)
+		cpu->vmm.cpl_changed(cpu->vmm.self, cpu, from);
+	replay_pass(p, e);
+	return 1;
+}
+
+static unsigned replay_hypercall(struct replay *p, const struct event *e)
+{
+	unsigned taken = e->aux ? 2 : 1;
+	uint64_t second = e->aux ? e[1].addr : 0;
+	if (e->aux)
+		event_put2(p->events, EV_HYPERCALL, e->flags, e->aux, e->id, e->addr, second);
+	else
+		replay_pass(p, e);
+	vmm_replay_hypercall(p->vmm, e->id, e->addr, second);
+	return taken;
+}
+
+static unsigned replay_other(struct replay *p, const struct event *e)
+{
+	replay_pass(p, e);
+	return 1;
+}
+
+static replay_fn *const handlers[EV_MARK + 1] = {
+	[EV_NONE] = replay_nothing,
+	[EV_BLOCK] = replay_block,
+	[EV_CUT] = replay_cut,
+	[EV_LOAD] = replay_memory,
+	[EV_STORE] = replay_memory,
+	[EV_RMW] = replay_memory,
+	[EV_TABLE_STORE] = replay_table_store,
+	[EV_VALUE] = replay_nothing, /* taken by the event before it */
+	[EV_TABLE_PAGE] = replay_table_page,
+	[EV_TABLE_FORGET] = replay_table_forget,
+	[EV_REP] = replay_other,
+	[EV_SENSITIVE] = replay_sensitive,
+	[EV_EXCEPTION] = replay_exception,
+	[EV_INTERRUPT] = replay_interrupt,
+	[EV_IRQ_RAISED] = replay_irq_raised,
+	[EV_STATE] = replay_state,
+	[EV_IDLE] = replay_other, /* the recording's time units: exact for the technique that was recorded, an approximation for others, whose timer ticks fall elsewhere */
+	[EV_DEVICE] = replay_other,
+	[EV_HYPERCALL] = replay_hypercall,
+	[EV_MARK] = replay_other,
+};
+
+/* ------------------------------------------------------------------ the whole */
+/* Blocks get the numbers they had: entered in the order of the recording. */
+static bool replay_blocks(struct replay *p)
+{
+	struct block_dictionary *d = machine_blocks(p->machine);
+	for (uint32_t id = d->count; id < trace_reader_blocks(p->reader); id++)
+		if (block_dictionary_enter(d, trace_reader_block(p->reader, id)) != id) {
+			snprintf(p->error, sizeof p->error, "block %u of the trace appears twice: the trace is damaged", id);
+			return false;
+		}
+	return true;
+}
+
+static bool replay_batch(struct replay *p, const struct event *e, size_t count)
+{
+	p->end = e + count;
+	while (e < p->end) {
+		unsigned taken = handlers[e->kind](p, e);
+		e += taken;
+		if (taken == 0)
+			return false;
+		if (p->vmm->failed) {
+			p->failed = true;
+			snprintf(p->error, sizeof p->error, "the VMM failed in replay after %llu instructions: %s", (unsigned long long)p->retired, p->vmm->error);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool replay_fits(const struct trace_info *info, struct machine *m, char *error, size_t error_size)
+{
+	uint64_t bytes = machine_configuration(m)->memory_bytes;
+	if (bytes == info->memory_bytes)
+		return true;
+	snprintf(error, error_size, "the trace was recorded with %llu MiB of guest memory, the machine has %llu: set machine.memory", (unsigned long long)(info->memory_bytes >> 20),
+		(unsigned long long)(bytes >> 20));
+	return false;
+}
+
+static void replay_begin(struct replay *p)
+{
+	trace_reader_rewind(p->reader);
+	p->vmm->replaying = p->mmu->replaying = true;
+	(void)trace_cpu_load(trace_reader_cpu(p->reader), p->cpu);
+	cpu_mode_update(p->cpu);
+	p->cpu->mem.context_changed(p->cpu->mem.self, p->cpu, CONTEXT_RESET, 0, false);
+}
+
+bool trace_replay(struct trace_reader *r, struct machine *m, machine_progress *progress, void *self, char *error, size_t error_size)
+{
+	struct replay p = { .reader = r, .machine = m, .cpu = machine_cpu(m), .mmu = machine_mmu(m), .vmm = machine_vmm(m), .events = machine_events(m) };
+	const struct trace_info *info = trace_reader_info(r);
+	const struct event *e;
+	size_t count;
+
+	if (!replay_fits(info, m, error, error_size))
+		return false;
+	replay_begin(&p);
+	for (;;) {
+		if (!trace_reader_next(r, &e, &count, &p.page, error, error_size))
+			return false;
+		if (!count)
+			break;
+		if (!replay_blocks(&p) || !replay_batch(&p, e, count)) {
+			snprintf(error, error_size, "%s", p.error);
+			return false;
+		}
+		if (progress && !progress(self, p.retired)) {
+			snprintf(error, error_size, "replay stopped");
+			return false;
+		}
+	}
+	p.cpu->icount = p.retired;
+	event_drain(p.events);
+	machine_set_replayed(m, info->complete ? info->end : END_TRACE, info->exit_code, info->state_hash, p.retired);
+	return true;
+}
