@@ -7,28 +7,46 @@
 #define ANALYSIS_RESULTS_H
 #include "../machine/result.h"
 
+#define RESULTS_SCHEMA 1 /* PRAGMA user_version; analysis/schema.sql */
+
 struct results_db;
 /* Opens or creates (WAL, schema version checked). NULL with one line in error. */
 struct results_db *results_open(const char *path, char *error, size_t error_size);
 /* Writes one run. config_text: the effective configuration (YAML). comparison: 0, or an id from results_new_comparison that groups runs. Returns run id, or -1 with a line. */
 int64_t results_write(struct results_db *db, const struct run_result *r, const char *config_text, int64_t comparison, char *error, size_t error_size);
+/* Id > 0, or -1 with a line. */
 int64_t results_new_comparison(struct results_db *db, const char *title, char *error, size_t error_size);
 void results_close(struct results_db *db);
+/* FNV-1a of a configuration's text: its name in the database. */
+uint64_t results_hash(const char *text);
+/* Versions of the program and of what it links: one line. */
+const char *results_program_version(void);
 
-/* Fills overhead, equivalence and cycles_error of a set of runs (execution and replay) against its native execution. */
+/* A statistic of a run by name, with or without its room's prefix ("tlb."); 0 when it has none. */
+uint64_t result_stat(const struct run_result *r, const char *name);
+uint64_t result_exits_total(const struct run_result *r);
+/* References a walk made, on average; 0 without walks. */
+double result_references_per_walk(const struct run_result *r);
+
+/* Fills overhead, equivalence and cycles_error of a set of runs (execution and replay) against its native execution. Without one among them nothing is known but cycles_error. */
 void compare_fill(struct run_result *runs, unsigned n);
+/* True when every run with a known equivalence is equivalent, ended as it should, and no guest reached outside. */
+bool compare_good(const struct run_result *runs, unsigned n);
 /* The comparison as tables on a terminal: what `ringside compare` prints. */
 void compare_print(FILE *out, const struct run_result *runs, unsigned n);
 /* The same as one JSON object. */
 void compare_print_json(FILE *out, const struct run_result *runs, unsigned n);
+/* Over several seeds: each technique's mean cycles with its interval of confidence; and the linear fit of cycles on misses and exits over all execution runs, where it can be made. */
+void compare_print_statistics(FILE *out, const struct run_result *runs, unsigned n);
 /* One run's summary. */
 void result_print(FILE *out, const struct run_result *r);
 void result_print_json(FILE *out, const struct run_result *r);
 
-/* GSL: mean and half-width of the confidence interval (Student's t) of n samples. */
+/* GSL: mean and half-width of the confidence interval (Student's t) of n samples. One sample: half-width 0. */
 struct interval { double mean, half_width, stddev; unsigned n; };
 struct interval statistics_interval(const double *x, unsigned n, double confidence);
 /* Linear fit of cycles on miss counts (multi-fit, least squares): y ~ c0 + sum c_j x_j; r2 and standard errors. x is row-major n * k. False: singular or too few samples. */
-struct fit { unsigned k; double c[9], se[9], r2; };
+#define FIT_LIMIT 8
+struct fit { unsigned k; double c[FIT_LIMIT + 1], se[FIT_LIMIT + 1], r2; };
 bool statistics_fit(const double *y, const double *x, unsigned n, unsigned k, struct fit *out);
 #endif
