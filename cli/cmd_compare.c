@@ -1,0 +1,253 @@
+/*
+ * ringside compare: the main job. Each technique runs the guest; the native run is recorded, and so is the paravirtual one, whose guest image is another; then each technique runs
+ * again from the recording of its image.
+ *
+ * Invariant: what is printed and stored does not depend on how many runs went at a time: results are kept in the order of the registry.
+ */
+#include "options.h"
+#include "runner.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct comparison {
+	const struct options *options;
+	const struct config *config;
+	const char *text;                  /* effective configuration */
+	bool wanted[TECHNIQUES];
+	char trace[2][300];                /* recordings: native image, paravirtual image */
+	char directory[256];               /* they lie in */
+	struct runner *runner;             /* [execution of all techniques..., replay of all techniques...], a seed at a time */
+	unsigned runners;
+	struct progress progress;
+	unsigned jobs;
+	/* the pool */
+	pthread_mutex_t lock;
+	unsigned next, end;
+};
+
+/* ------------------------------------------------------------------ the pool of runs */
+static void *pool_work(void *self)
+{
+	struct comparison *c = self;
+	for (;;) {
+		pthread_mutex_lock(&c->lock);
+		unsigned i = c->next < c->end ? c->next++ : c->end;
+		pthread_mutex_unlock(&c->lock);
+		if (i == c->end)
+			return NULL;
+		runner_run(&c->runner[i]);
+	}
+}
+
+/* Runs runner[first..end) with c->jobs threads. */
+static void pool_run(struct comparison *c, unsigned first, unsigned end)
+{
+	pthread_t thread[64];
+	unsigned n = 0;
+	c->next = first;
+	c->end = end;
+	while (n + 1 < c->jobs && n + 1 < end - first && n < 63 && !pthread_create(&thread[n], NULL, pool_work, c))
+		n++;
+	pool_work(c);
+	while (n)
+		pthread_join(thread[--n], NULL);
+}
+
+/* ------------------------------------------------------------------ what to run */
+static bool techniques_choose(struct comparison *c)
+{
+	char list[512], *word, *rest;
+	if (!c->options->techniques) {
+		memset(c->wanted, true, sizeof c->wanted);
+		return true;
+	}
+	snprintf(list, sizeof list, "%s", c->options->techniques);
+	for (word = strtok_r(list, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+		const struct technique *t = technique_find(word);
+		const char *near = nearest_word(word, choice_technique);
+		if (!t) {
+			complain(STATUS_USAGE, "--techniques: unknown technique \"%s\"%s%s; ringside list techniques", word, near ? ", the nearest is " : "", near ? near : "");
+			return false;
+		}
+		c->wanted[t->id] = true;
+	}
+	for (unsigned t = 0; t < TECHNIQUES; t++)
+		if (c->wanted[t])
+			return true;
+	complain(STATUS_USAGE, "--techniques: name at least one");
+	return false;
+}
+
+/* Native runs whatever is wanted: it is what overhead and equivalence are measured against, and what is replayed. */
+static bool technique_runs(const struct comparison *c, unsigned t)
+{
+	return c->wanted[t] || t == TECHNIQUE_NATIVE;
+}
+
+static bool runner_add(struct comparison *c, unsigned t, uint64_t seed, bool replay, char *error, size_t error_size)
+{
+	struct runner *r = &c->runner[c->runners];
+	const char *trace = c->trace[techniques[t].paravirtual_guest];
+	bool records = !c->options->no_replay && (t == TECHNIQUE_NATIVE || t == TECHNIQUE_PARAVIRT);
+	*r = (struct runner){ .config_text = c->text, .progress = &c->progress, .record = !replay && records ? trace : NULL, .replay = replay ? trace : NULL,
+		.console = c->options->console ? stderr : NULL };
+	if (!config_machine(c->config, techniques[t].name, &r->config, error, error_size))
+		return false;
+	r->config.seed = seed;
+	c->runners++;
+	return true;
+}
+
+static bool traces_name(struct comparison *c)
+{
+	const char *base = getenv("TMPDIR");
+	snprintf(c->directory, sizeof c->directory, "%.200s/ringside-XXXXXX", base && *base ? base : "/tmp");
+	if (!mkdtemp(c->directory)) {
+		complain(STATUS_FAILED, "%s: cannot make a directory for traces: %s; set TMPDIR", c->directory, strerror(errno));
+		c->directory[0] = 0;
+		return false;
+	}
+	snprintf(c->trace[0], sizeof c->trace[0], "%s/native.trace", c->directory);
+	snprintf(c->trace[1], sizeof c->trace[1], "%s/paravirt.trace", c->directory);
+	return true;
+}
+
+static void traces_remove(struct comparison *c)
+{
+	if (!c->directory[0])
+		return;
+	unlink(c->trace[0]);
+	unlink(c->trace[1]);
+	rmdir(c->directory);
+}
+
+/* ------------------------------------------------------------------ running */
+static bool seed_run(struct comparison *c, uint64_t seed)
+{
+	char error[640];
+	unsigned first = c->runners;
+	for (unsigned t = 0; t < TECHNIQUES; t++)
+		if (technique_runs(c, t) && !runner_add(c, t, seed, false, error, sizeof error))
+			return complain(STATUS_USAGE, "%s", error), false;
+	unsigned executions = c->runners;
+	for (unsigned t = 0; t < TECHNIQUES && !c->options->no_replay; t++)
+		if (c->wanted[t] && !runner_add(c, t, seed, true, error, sizeof error))
+			return complain(STATUS_USAGE, "%s", error), false;
+	pool_run(c, first, executions);
+	for (unsigned i = first; i < executions; i++)
+		if (!c->runner[i].ok)
+			return true; /* told by the caller */
+	pool_run(c, executions, c->runners);
+	return true;
+}
+
+static bool comparison_run(struct comparison *c)
+{
+	unsigned seeds = c->options->seeds, each = 0;
+	for (unsigned t = 0; t < TECHNIQUES; t++)
+		each += technique_runs(c, t) + (c->wanted[t] && !c->options->no_replay);
+	c->runner = calloc((size_t)seeds * each, sizeof *c->runner);
+	if (!c->runner) {
+		complain(STATUS_FAILED, "out of memory");
+		return false;
+	}
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	c->jobs = c->options->jobs ? c->options->jobs : processors > 0 ? (unsigned)processors : 1;
+	progress_create(&c->progress, c->options->progress, seeds * each);
+	pthread_mutex_init(&c->lock, NULL);
+	bool ok = true;
+	for (unsigned s = 0; ok && s < seeds; s++)
+		ok = seed_run(c, c->config->machine.seed + s);
+	pthread_mutex_destroy(&c->lock);
+	progress_destroy(&c->progress);
+	for (unsigned i = 0; ok && i < c->runners; i++)
+		if (!c->runner[i].ok && c->runner[i].error[0]) {
+			complain(STATUS_FAILED, "%s%s: %s", c->runner[i].config.technique, c->runner[i].replay ? " (replay)" : "", c->runner[i].error);
+			ok = false;
+		}
+	return ok;
+}
+
+/* ------------------------------------------------------------------ showing */
+static bool comparison_store(const struct comparison *c, const struct run_result *runs, unsigned n)
+{
+	char error[640], title[160];
+	struct results_db *db = results_open(c->options->db ? c->options->db : "results.db", error, sizeof error);
+	snprintf(title, sizeof title, "%s, %u-bit guest, preset %s", runs[0].workload, runs[0].width, runs[0].preset);
+	int64_t group = db ? results_new_comparison(db, title, error, sizeof error) : -1;
+	bool ok = group >= 0;
+	for (unsigned i = 0; ok && i < n; i++)
+		ok = results_write(db, &runs[i], c->text, group, error, sizeof error) >= 0;
+	if (!ok)
+		complain(STATUS_FAILED, "%s", error);
+	results_close(db);
+	return ok;
+}
+
+/* All runs, for filling; then those that were asked for, first. Returns how many those are. */
+static unsigned runs_collect(const struct comparison *c, struct run_result *runs)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < c->runners; i++)
+		runs[i] = c->runner[i].result;
+	compare_fill(runs, c->runners);
+	for (unsigned i = 0; i < c->runners; i++)
+		if (c->wanted[technique_find(runs[i].technique)->id])
+			runs[n++] = runs[i];
+	return n;
+}
+
+static int comparison_show(const struct comparison *c)
+{
+	struct run_result *runs = calloc(c->runners, sizeof *runs);
+	if (!runs)
+		return complain(STATUS_FAILED, "out of memory");
+	unsigned n = runs_collect(c, runs);
+	if (c->options->json) {
+		compare_print_json(stdout, runs, n);
+	} else {
+		compare_print(stdout, runs, n);
+		compare_print_statistics(stdout, runs, n);
+	}
+	int status = comparison_store(c, runs, n) && compare_good(runs, n) ? STATUS_GOOD : STATUS_FAILED;
+	if (status && !c->options->json)
+		complain(status, "the runs are not all equivalent, or did not all end as they should: see \"equivalence\", \"resource control\" and the state hashes");
+	free(runs);
+	return status;
+}
+
+static int compare_config(struct comparison *c)
+{
+	int status = STATUS_FAILED;
+	if (!techniques_choose(c))
+		return STATUS_USAGE;
+	if ((c->options->no_replay || traces_name(c)) && comparison_run(c))
+		status = comparison_show(c);
+	traces_remove(c);
+	free(c->runner);
+	return status;
+}
+
+int cmd_compare(int argc, char **argv)
+{
+	struct options o;
+	struct config config;
+	int status = options_parse(&o, COMPARE, 1, argc, argv);
+	if (status < 0 && !options_config(&o, o.operand[0], &config))
+		status = STATUS_USAGE;
+	if (status < 0) {
+		char *text = config_text(&config);
+		struct comparison c = { .options = &o, .config = &config, .text = text };
+		if (!text)
+			status = complain(STATUS_FAILED, "out of memory");
+		else if (o.print_config)
+			status = fputs(text, stdout) < 0 ? STATUS_FAILED : STATUS_GOOD;
+		else
+			status = compare_config(&c);
+		free(text);
+	}
+	options_destroy(&o);
+	return status;
+}

@@ -1,0 +1,182 @@
+/* The command line. */
+#include "options.h"
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct option_row { enum option_id id; const char *name, *argument; unsigned commands; const char *help; } option_rows[] = {
+#define OPTION(id, name, argument, commands, help) { OPTION_##id, name, argument, commands, help },
+#include "options.def"
+#undef OPTION
+};
+#define OPTION_ROWS (sizeof option_rows / sizeof *option_rows)
+
+/* What each command does, with examples that can be typed as they stand. */
+static const struct help_row { enum command_set command; const char *text; } help_rows[] = {
+	{ RUN, "usage: ringside run [CONFIG.yaml] [options]\n\n"
+		"Runs one guest under one technique and shows where its cycles went. Without a configuration: the built-in\n"
+		"workload `all` on the 64-bit kernel, natively.\n\n"
+		"  ringside run --workload forkwait --technique shadow\n"
+		"  ringside run --set machine.preset=prescott --set vmm.shadow_roots=1 --technique shadow --json\n"
+		"  ringside run my.yaml --print-config > complete.yaml\n" },
+	{ COMPARE, "usage: ringside compare [CONFIG.yaml] [options]\n\n"
+		"Runs the same guest under every technique and prints them side by side: cycles, overhead against native, exits,\n"
+		"TLB misses, and where each cycle went. The native run is recorded on the way and replayed under every technique;\n"
+		"a second table shows how far the replays are off. Everything is written to results.db as well.\n\n"
+		"  ringside compare\n"
+		"  ringside compare --workload pgfault --techniques native,shadow,nested-ept\n"
+		"  ringside compare --json | python3 -m json.tool\n"
+		"  python3 analysis/plot_compare.py results.db -o plots\n" },
+	{ RECORD, "usage: ringside trace record [CONFIG.yaml] [options]\n\n"
+		"Runs the guest (natively, unless told otherwise) and writes what it did to a trace.\n\n"
+		"  ringside trace record --workload forkwait --output forkwait.trace\n" },
+	{ REPLAY, "usage: ringside trace replay FILE [options]\n\n"
+		"Runs a recording again: the guest's events come from the file, everything else - TLBs, walks, the VMM, time - is made\n"
+		"anew. Under the recorded technique and configuration every counter must come out as recorded; this is checked.\n\n"
+		"  ringside trace replay forkwait.trace\n"
+		"  ringside trace replay forkwait.trace --technique nested-ept --set vmm.ept_page_shift=21\n" },
+	{ INFO, "usage: ringside trace info FILE [options]\n\n"
+		"Shows what a trace holds, and whether it is whole: every chunk is read and checked.\n\n"
+		"  ringside trace info forkwait.trace --json\n" },
+	{ LIST, "usage: ringside list [TOPIC] [options]\n\n"
+		"Shows what there is. Without a topic: the topics.\n\n"
+		"  ringside list techniques\n"
+		"  ringside list keys\n" },
+};
+
+void options_help(FILE *out, enum command_set command)
+{
+	for (unsigned i = 0; i < sizeof help_rows / sizeof *help_rows; i++)
+		if (help_rows[i].command == command)
+			fputs(help_rows[i].text, out);
+	fputs("\noptions:\n", out);
+	for (unsigned i = 0; i < OPTION_ROWS; i++) {
+		const struct option_row *row = &option_rows[i];
+		char left[40];
+		if (!(row->commands & command))
+			continue;
+		snprintf(left, sizeof left, "--%s%s%s", row->name, row->argument ? " " : "", row->argument ? row->argument : "");
+		fprintf(out, "  %-24s %s\n", left, row->help);
+	}
+	fputs("\nexit status: 0 good; 1 a run failed, or runs are not equivalent; 2 usage or configuration\n", out);
+}
+
+int complain(int status, const char *format, ...)
+{
+	va_list list;
+	va_start(list, format);
+	fputs("ringside: ", stderr);
+	vfprintf(stderr, format, list);
+	fputc('\n', stderr);
+	va_end(list);
+	return status;
+}
+
+static bool count_parse(const char *text, unsigned most, unsigned *out)
+{
+	char *end;
+	errno = 0;
+	unsigned long v = strtoul(text, &end, 10);
+	if (errno || !*text || *end || *text == '-' || v == 0 || v > most)
+		return false;
+	*out = (unsigned)v;
+	return true;
+}
+
+/* Options that stand for a configuration key. */
+static bool option_setting(struct options *o, const char *key, const char *value, char *error, size_t error_size)
+{
+	char assignment[1024];
+	if ((size_t)snprintf(assignment, sizeof assignment, "%s=%s", key, value) < sizeof assignment)
+		return settings_add(&o->settings, assignment, error, error_size);
+	snprintf(error, error_size, "--%s: the value is too long", key);
+	return false;
+}
+
+static bool option_take(struct options *o, enum option_id id, const char *value, char *error, size_t error_size)
+{
+	switch (id) {
+	case OPTION_SET: return settings_add(&o->settings, value, error, error_size);
+	case OPTION_WORKLOAD: return option_setting(o, "workload", value, error, error_size);
+	case OPTION_WIDTH: return option_setting(o, "width", value, error, error_size);
+	case OPTION_TECHNIQUE: return option_setting(o, "technique", o->technique = value, error, error_size);
+	case OPTION_TECHNIQUES: o->techniques = value; return true;
+	case OPTION_DB: o->db = value; return true;
+	case OPTION_OUTPUT: o->output = value; return true;
+	case OPTION_NO_REPLAY: o->no_replay = true; return true;
+	case OPTION_JSON: o->json = true; return true;
+	case OPTION_CONSOLE: o->console = true; return true;
+	case OPTION_PROGRESS: o->progress = true; return true;
+	case OPTION_PRINT_CONFIG: o->print_config = true; return true;
+	case OPTION_HELP: o->help = true; return true;
+	case OPTION_SEEDS: snprintf(error, error_size, "--seeds %.40s: give a number from 1 to 100", value); return count_parse(value, 100, &o->seeds);
+	case OPTION_JOBS: snprintf(error, error_size, "--jobs %.40s: give a number from 1 to 64", value); return count_parse(value, 64, &o->jobs);
+	default: return false;
+	}
+}
+
+static void options_long(struct option longs[OPTION_ROWS + 1], enum command_set command)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < OPTION_ROWS; i++)
+		if (option_rows[i].commands & command)
+			longs[n++] = (struct option){ option_rows[i].name, option_rows[i].argument ? required_argument : no_argument, NULL, option_rows[i].id };
+	longs[n] = (struct option){ 0 };
+}
+
+int options_parse(struct options *o, enum command_set command, unsigned most, int argc, char **argv)
+{
+	static const struct { char letter; enum option_id id; } letters[] = { { 'h', OPTION_HELP }, { 'j', OPTION_JOBS }, { 'o', OPTION_OUTPUT } };
+	struct option longs[OPTION_ROWS + 1];
+	char error[1200];
+	int got;
+
+	*o = (struct options){ .seeds = 1 };
+	options_long(longs, command);
+	optind = 1;
+	while ((got = getopt_long(argc, argv, command == RECORD ? "ho:" : command == COMPARE ? "hj:" : "h", longs, NULL)) != -1) {
+		if (got == '?') /* getopt has said what */
+			return complain(STATUS_USAGE, "--help shows the options");
+		for (unsigned i = 0; i < sizeof letters / sizeof *letters; i++)
+			if (got == letters[i].letter)
+				got = (int)letters[i].id;
+		if (!option_take(o, (enum option_id)got, optarg, error, sizeof error))
+			return complain(STATUS_USAGE, "%s", error);
+	}
+	if (o->help) {
+		options_help(stdout, command);
+		return STATUS_GOOD;
+	}
+	for (; optind < argc; optind++) {
+		if (o->operands == most)
+			return complain(STATUS_USAGE, "unexpected argument \"%s\"; --help shows the usage", argv[optind]);
+		o->operand[o->operands++] = argv[optind];
+	}
+	return -1;
+}
+
+void options_destroy(struct options *o)
+{
+	settings_destroy(&o->settings);
+}
+
+bool options_config(struct options *o, const char *path, struct config *c)
+{
+	struct settings file = { 0 };
+	char error[1200];
+	config_default(c);
+	bool ok = !path || settings_load(&file, path, error, sizeof error);
+	/* One list in order, so that machine.preset comes first wherever it stands. */
+	for (unsigned i = 0; ok && i < o->settings.count; i++) {
+		char assignment[1300];
+		snprintf(assignment, sizeof assignment, "%s=%s", o->settings.at[i].key, o->settings.at[i].value);
+		ok = settings_add(&file, assignment, error, sizeof error);
+	}
+	ok = ok && config_apply(c, &file, error, sizeof error);
+	settings_destroy(&file);
+	if (!ok)
+		complain(STATUS_USAGE, "%s", error);
+	return ok;
+}
