@@ -64,9 +64,8 @@ static void string_load_accumulator(struct cpu *cpu, const struct string *s, uin
 /* One iteration, everything checked. */
 static void string_one(struct cpu *cpu, const struct string *s)
 {
-	uint64_t from = s->source ? string_linear(cpu, s, REG_SI, ACCESS_READ) : 0;
-	uint64_t to = s->destination ? string_linear(cpu, s, REG_DI, s->store ? ACCESS_WRITE : ACCESS_READ) : 0;
-	uint64_t a = s->source ? mem_read_u(cpu, from, s->size, false) : cpu->reg[REG_AX] & crack_mask(s->size);
+	uint64_t a = s->source ? mem_read_u(cpu, string_linear(cpu, s, REG_SI, ACCESS_READ), s->size, false) : cpu->reg[REG_AX] & crack_mask(s->size);
+	uint64_t to = s->destination ? string_linear(cpu, s, REG_DI, s->store ? ACCESS_WRITE : ACCESS_READ) : 0; /* a fault of the source comes first */
 	switch (s->kind) {
 	case STRING_MOVS:
 	case STRING_STOS: mem_write_u(cpu, to, a, s->size, false); break;
