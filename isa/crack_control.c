@@ -178,11 +178,40 @@ bool crack_ret(struct crack *c, const struct crack_row *row)
 	return true;
 }
 
+/* ORDER FUSED: [condition] -> index of the fused family, counted from 1. */
+static const uint8_t fused_compare[16] = { [2] = 1, [3] = 2, [4] = 3, [5] = 4, [6] = 5, [7] = 6, [12] = 7, [13] = 8, [14] = 9, [15] = 10 };
+static const uint8_t fused_test[16] = { [4] = 1, [5] = 2, [8] = 3, [9] = 4, [14] = 5, [15] = 6 };
+
+/* The micro-op that does what the last one and a branch on cc do; 0: there is none. */
+static unsigned fused_op(unsigned last, unsigned cc)
+{
+	static const uint8_t place[4] = { 0, 0xff, 1, 2 }; /* by log2(bytes): 8, -, 32, 64 bits */
+	if (last >= UOP_cmp8_rr && last <= UOP_cmp64_ri && fused_compare[cc] && place[(last - UOP_cmp8_rr) / 2] != 0xff)
+		return UOP_jcmp8_rr_b + (fused_compare[cc] - 1u) * 6 + place[(last - UOP_cmp8_rr) / 2] * 2u + (last - UOP_cmp8_rr) % 2;
+	if (last >= UOP_test8_rr && last <= UOP_test64_ri && fused_test[cc] && place[(last - UOP_test8_rr) / 2] != 0xff)
+		return UOP_jtest8_rr_z + (fused_test[cc] - 1u) * 6 + place[(last - UOP_test8_rr) / 2] * 2u + (last - UOP_test8_rr) % 2;
+	if ((last == UOP_dec32 || last == UOP_dec64) && (cc == 4 || cc == 5))
+		return UOP_jdec32_z + (cc == 5 ? 2 : 0) + (last == UOP_dec64);
+	return 0;
+}
+
+static bool crack_fused(struct crack *c, unsigned cc)
+{
+	struct uop *last = &c->uop[c->uops - 1];
+	if (!c->uops || last->insn + 1u != c->insns)
+		return false;
+	unsigned op = fused_op(last->op, cc);
+	if (op)
+		last->op = (uint16_t)op;
+	return op != 0;
+}
+
 bool crack_jcc(struct crack *c, const struct crack_row *row)
 {
 	c->next_pc[0] = direct_target(c);
 	check_constant(c, c->next_pc[0]); /* stricter than the manuals for a branch not taken to beyond the limit */
-	crack_emit(c, UOP_j_o + row->aux);
+	if (!crack_fused(c, row->aux))
+		crack_emit(c, UOP_j_o + row->aux);
 	crack_finish(c, BLOCK_END_BRANCH);
 	return true;
 }

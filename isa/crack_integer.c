@@ -1,11 +1,29 @@
 /* Integer instructions: each function cracks one family; the row's `op` is the family's first micro-op. */
 #include "crack.h"
 
+/* The family that takes its second operand from memory: 32 bits, then 64. */
+static unsigned alu_loads(unsigned family)
+{
+	switch (family) {
+	case UOP_add8_rr: return UOP_add32_rm_bd;
+	case UOP_or8_rr: return UOP_or32_rm_bd;
+	case UOP_and8_rr: return UOP_and32_rm_bd;
+	case UOP_sub8_rr: return UOP_sub32_rm_bd;
+	case UOP_xor8_rr: return UOP_xor32_rm_bd;
+	default: return 0;
+	}
+}
+
 /* ---- arithmetic. ORDER ALU: rr, rr_nf, ri, ri_nf for each size ---- */
 bool crack_alu(struct crack *c, const struct crack_row *row)
 {
 	unsigned size = c->operand[0].size / 8, op = row->op + crack_lg(size) * 4;
-	bool imm = crack_is_immediate(c, 1);
+	bool imm = crack_is_immediate(c, 1), high;
+	if (size >= 4 && crack_is_memory(c, 1) && alu_loads(row->op)) {
+		struct crack_address ea = crack_ea(c, 1, size, ACCESS_READ);
+		crack_memory(c, alu_loads(row->op) + (size == 8 ? FORM_COUNT : 0), &ea)->dst = (uint8_t)crack_register(c->operand[0].reg.value, &high);
+		return true;
+	}
 	unsigned b = imm ? REG_ZERO : crack_read(c, 1, size);
 	struct crack_target t = crack_open(c, 0, size);
 	crack_emit3(c, op + (imm ? 2 : 0), t.reg, t.reg, b)->imm = imm ? c->operand[1].imm.value.u : 0;

@@ -90,6 +90,36 @@ END_BODY(jmp) { (void)u; return block_chain(cpu, 0, observed); }
 END_BODY(fall) { (void)u; return block_chain(cpu, 1, observed); }
 #define DEFINE_JCC(cc) END_BODY(j_##cc) { (void)u; return condition_##cc(cpu) ? block_chain(cpu, 0, observed) : block_chain(cpu, 1, observed); }
 DEFINE_JCC(o) DEFINE_JCC(no) DEFINE_JCC(b) DEFINE_JCC(ae) DEFINE_JCC(z) DEFINE_JCC(nz) DEFINE_JCC(be) DEFINE_JCC(a) DEFINE_JCC(s) DEFINE_JCC(ns) DEFINE_JCC(p) DEFINE_JCC(np) DEFINE_JCC(l) DEFINE_JCC(ge) DEFINE_JCC(le) DEFINE_JCC(g)
+/* Comparison and branch in one: the condition in terms of the operands. */
+#define TAKE(condition) return (condition) ? block_chain(cpu, 0, observed) : block_chain(cpu, 1, observed)
+#define JCMP_ONE(cc, bits, suffix, second, type, rel)                                                                                                                  \
+	END_BODY(jcmp##bits##_##suffix##_##cc)                                                                                                                         \
+	{                                                                                                                                                              \
+		uint##bits##_t a = (uint##bits##_t)R(u->a), b = (uint##bits##_t)(second);                                                                              \
+		flags_two(cpu, FLAGS_SUB | LG##bits, (uint##bits##_t)(a - b), b);                                                                                      \
+		TAKE((type##bits##_t)a rel (type##bits##_t)b);                                                                                                         \
+	}
+#define JCMP_BITS(cc, bits, type, rel) JCMP_ONE(cc, bits, rr, R(u->b), type, rel) JCMP_ONE(cc, bits, ri, u->imm, type, rel)
+#define JCMP_CC(cc, type, rel) JCMP_BITS(cc, 8, type, rel) JCMP_BITS(cc, 32, type, rel) JCMP_BITS(cc, 64, type, rel)
+JCMP_CC(b, uint, <) JCMP_CC(ae, uint, >=) JCMP_CC(z, uint, ==) JCMP_CC(nz, uint, !=) JCMP_CC(be, uint, <=) JCMP_CC(a, uint, >) JCMP_CC(l, int, <) JCMP_CC(ge, int, >=)
+JCMP_CC(le, int, <=) JCMP_CC(g, int, >)
+#define JTEST_ONE(cc, bits, suffix, second, rel)                                                                                                                       \
+	END_BODY(jtest##bits##_##suffix##_##cc)                                                                                                                        \
+	{                                                                                                                                                              \
+		uint##bits##_t r = (uint##bits##_t)(R(u->a) & (second));                                                                                               \
+		flags_result(cpu, FLAGS_LOGIC | LG##bits, r);                                                                                                          \
+		TAKE((int##bits##_t)r rel 0);                                                                                                                          \
+	}
+#define JTEST_BITS(cc, bits, rel) JTEST_ONE(cc, bits, rr, R(u->b), rel) JTEST_ONE(cc, bits, ri, u->imm, rel)
+#define JTEST_CC(cc, rel) JTEST_BITS(cc, 8, rel) JTEST_BITS(cc, 32, rel) JTEST_BITS(cc, 64, rel)
+JTEST_CC(z, ==) JTEST_CC(nz, !=) JTEST_CC(s, <) JTEST_CC(ns, >=) JTEST_CC(le, <=) JTEST_CC(g, >)
+#define JDEC_ONE(cc, bits, rel)                                                                                                                                        \
+	END_BODY(jdec##bits##_##cc)                                                                                                                                    \
+	{                                                                                                                                                              \
+		uop_dec##bits(cpu, u);                                                                                                                                 \
+		TAKE((uint##bits##_t)R(u->dst) rel 0);                                                                                                                 \
+	}
+JDEC_ONE(z, 32, ==) JDEC_ONE(z, 64, ==) JDEC_ONE(nz, 32, !=) JDEC_ONE(nz, 64, !=)
 END_BODY(jmp_reg)
 {
 	struct block *n = block_target(cpu, u, R(u->a), observed);

@@ -32,6 +32,15 @@ LOADED(rmw8, uint8_t) { R(u->dst) = v; }
 LOADED(rmw16, uint16_t) { R(u->dst) = v; }
 LOADED(rmw32, uint32_t) { R(u->dst) = v; }
 LOADED(rmw64, uint64_t) { R(u->dst) = v; }
+#define LOADED_ALU(name, bits, expr, keep)                                                                                                                             \
+	LOADED(name##bits##_rm, uint##bits##_t)                                                                                                                        \
+	{                                                                                                                                                              \
+		uint##bits##_t a = (uint##bits##_t)R(u->dst), r = (uint##bits##_t)(a expr v);                                                                          \
+		keep(bits, r, v, 0);                                                                                                                                   \
+		R(u->dst) = r;                                                                                                                                         \
+	}
+#define LOADED_BOTH(name, expr, keep) LOADED_ALU(name, 32, expr, keep) LOADED_ALU(name, 64, expr, keep)
+LOADED_BOTH(add, +, KEEP_ADD) LOADED_BOTH(or, |, KEEP_LOGIC) LOADED_BOTH(and, &, KEEP_LOGIC) LOADED_BOTH(sub, -, KEEP_SUB) LOADED_BOTH(xor, ^, KEEP_LOGIC)
 /* POP of the stack pointer itself: the increment comes first (SDM 2B "POP"). */
 LOADED(pop64, uint64_t) { R(REG_SP) += 8; R(u->dst) = v; }
 LOADED(pop32, uint32_t) { R(REG_SP) = (uint32_t)(R(REG_SP) + 4); R(u->dst) = v; }
