@@ -316,15 +316,17 @@ static bool replay_page(struct mmu *mmu, struct cpu *cpu, uint64_t gva, enum acc
 bool mmu_replay_access(struct mmu *mmu, struct cpu *cpu, uint64_t gva, enum access access, bool supervisor, unsigned size, struct mem_fill *out)
 {
 	unsigned first = 0x1000 - (gva & 0xfff);
+	uint64_t second_gva = (gva + first) & (cpu_long_mode(cpu) ? ~0ull : 0xffffffffull);
 	struct mem_fill second;
 	if (first >= size)
 		return replay_page(mmu, cpu, gva, access, supervisor, size, out);
 	if (!replay_page(mmu, cpu, gva, access, supervisor, first, out))
 		return false;
-	if (replay_page(mmu, cpu, gva + first, access, supervisor, size - first, &second))
-		return true;
-	out->fault = second.fault;
-	return false;
+	if (!replay_page(mmu, cpu, second_gva, access, supervisor, size - first, &second)) {
+		out->fault = second.fault;
+		return false;
+	}
+	return access != ACCESS_WRITE || replay_page(mmu, cpu, gva, access, supervisor, first, out); /* as isa/memory.c: a write looks again */
 }
 
 void mmu_replay_table_store(struct mmu *mmu, struct cpu *cpu, uint64_t gva, uint64_t value, unsigned size, bool supervisor)

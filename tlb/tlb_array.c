@@ -77,6 +77,14 @@ void tlb_array_destroy(struct tlb_array *a)
 	*a = (struct tlb_array){ 0 };
 }
 
+uint32_t tlb_scan_slow(const struct tlb_array *a, uint32_t first, unsigned n, uint64_t tag, uint32_t tags)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (a->tag[first + i] == tag && tlb_entry_matches(&a->entry[first + i], tags))
+			return first + i;
+	return UINT32_MAX;
+}
+
 uint32_t tlb_array_lookup(struct tlb_array *a, uint64_t gva, unsigned shift, uint32_t tags)
 {
 	if (!a->sizes[tlb_size_index(shift)])
@@ -118,7 +126,7 @@ uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_en
 {
 	uint32_t slot = UINT32_MAX;
 	a->organisation->candidates(a, tlb_tag(gva, e->shift), a->candidate);
-	for (unsigned i = 0; i < a->ways && slot == UINT32_MAX; i++)
+	for (unsigned i = 0; i < a->ways && slot == UINT32_MAX && a->valid < a->slots; i++)
 		if (!a->tag[a->candidate[i]])
 			slot = a->candidate[i];
 	if (slot == UINT32_MAX)

@@ -76,12 +76,18 @@ static inline unsigned tlb_size_index(unsigned shift) { return shift == 12 ? 0 :
 static inline bool tlb_entry_matches(const struct tlb_entry *e, uint32_t tags) { return !((e->tags ^ tags) & e->mask); }
 static inline uint64_t tlb_slot_gva(const struct tlb_array *a, uint32_t slot) { return a->tag[slot] >> 6 << (a->tag[slot] & 63); }
 
-/* Scans a set of consecutive slots: for organisations. */
+/* The slow half of tlb_scan(): the page is there, but perhaps for other tags. */
+uint32_t tlb_scan_slow(const struct tlb_array *a, uint32_t first, unsigned n, uint64_t tag, uint32_t tags);
+
+/* Scans a set of consecutive slots: for organisations. Looks at all of them, because where a hit is cannot be predicted. */
 static inline uint32_t tlb_scan(const struct tlb_array *a, uint32_t first, unsigned n, uint64_t tag, uint32_t tags)
 {
+	const uint64_t *t = a->tag + first;
+	uint32_t hit = UINT32_MAX;
 	for (unsigned i = 0; i < n; i++)
-		if (a->tag[first + i] == tag && tlb_entry_matches(&a->entry[first + i], tags))
-			return first + i;
-	return UINT32_MAX;
+		hit = t[i] == tag ? i : hit;
+	if (hit == UINT32_MAX)
+		return hit;
+	return tlb_entry_matches(&a->entry[first + hit], tags) ? first + hit : tlb_scan_slow(a, first, n, tag, tags);
 }
 #endif

@@ -9,9 +9,12 @@ static void lru_touch(struct tlb_array *a, uint32_t slot) { a->order[slot] = ++*
 static uint32_t oldest(struct tlb_array *a, const unsigned *candidate)
 {
 	uint32_t old = candidate[0];
-	for (unsigned i = 1; i < a->ways; i++)
-		if (a->order[candidate[i]] < a->order[old])
-			old = candidate[i];
+	uint64_t when = a->order[old];
+	for (unsigned i = 1; i < a->ways; i++) {
+		uint64_t then = a->order[candidate[i]];
+		old = then < when ? candidate[i] : old; /* not branches: which is the oldest cannot be predicted */
+		when = then < when ? then : when;
+	}
 	return old;
 }
 

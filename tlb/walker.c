@@ -86,74 +86,83 @@ static unsigned phys_bits(const struct paging *p)
 	return p->phys_bits ? p->phys_bits : 52;
 }
 
-static bool entry_large(const struct paging *p, unsigned level, uint64_t entry)
+/*
+ * What follows takes the format as a row that is known where it is called (walk_dimension() below), so that each format gets a loop of its own out of the one text.
+ */
+#define ONE_TEXT static inline __attribute__((always_inline))
+
+ONE_TEXT unsigned level_shift(const struct format *f, unsigned level)
 {
-	if (!(formats[p->format].large & LEVEL(level)) || !(entry & PS))
+	return 12 + (level - 1) * f->index_bits;
+}
+
+ONE_TEXT bool entry_large(const struct format *f, const struct paging *p, unsigned level, uint64_t entry)
+{
+	if (!(f->large & LEVEL(level)) || !(entry & PS))
 		return false;
-	return p->format == PAGING_32 ? p->pse : !(level == 3 && p->no_gbyte && formats[p->format].rules == RULES_X86);
+	return f->bytes == 4 ? p->pse : !(level == 3 && p->no_gbyte && f->rules == RULES_X86);
 }
 
 /* Reserved bits of a present entry: SDM 3A tables 4-4 to 4-20. */
-static uint64_t reserved_x86(const struct paging *p, unsigned level, bool large)
+ONE_TEXT uint64_t reserved_x86(const struct format *f, const struct paging *p, unsigned level, bool large)
 {
 	unsigned m = phys_bits(p);
-	if (p->format == PAGING_32) /* PSE-36: bits 39:32 of a 4 MiB page sit in 20:13, as many as there are */
+	if (f->bytes == 4) /* PSE-36: bits 39:32 of a 4 MiB page sit in 20:13, as many as there are */
 		return large ? bits((m < 40 ? m : 40) - 19, 21) : 0;
-	uint64_t r = bits(m, p->format == PAGING_PAE ? 62 : 51) | (p->nxe ? 0 : X86_NX);
+	uint64_t r = bits(m, f == &formats[PAGING_PAE] ? 62 : 51) | (p->nxe ? 0 : X86_NX);
 	if (large)
-		r |= bits(13, paging_level_shift(p->format, level) - 1);
+		r |= bits(13, level_shift(f, level) - 1);
 	else if (level >= 3)
 		r |= PS;
 	return r;
 }
 
 /* EPT misconfigurations (SDM 3C 28.2.3.1). Execute-only pages are supported. */
-static bool misconfigured_ept(const struct paging *p, unsigned level, uint64_t entry, bool leaf)
+ONE_TEXT bool misconfigured_ept(const struct format *f, const struct paging *p, unsigned level, uint64_t entry, bool leaf)
 {
 	enum { MEMORY_TYPES = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 };
 	uint64_t r = bits(phys_bits(p), 51);
-	if ((entry & EPT_W) && !(entry & EPT_R))
+	if ((entry & (EPT_W | EPT_R)) == EPT_W)
 		return true;
 	if (!leaf)
 		r |= level >= 4 ? bits(3, 7) : bits(3, 6);
 	else if (!(MEMORY_TYPES >> (entry >> 3 & 7) & 1))
 		return true;
 	else
-		r |= bits(12, paging_level_shift(p->format, level) - 1);
+		r |= bits(12, level_shift(f, level) - 1);
 	return entry & r;
 }
 
-static bool entry_reserved(const struct paging *p, unsigned level, uint64_t entry, bool leaf)
+ONE_TEXT bool entry_reserved(const struct format *f, const struct paging *p, unsigned level, uint64_t entry, bool leaf)
 {
-	switch (formats[p->format].rules) {
+	switch (f->rules) {
 	case RULES_LINEAR: return false;
-	case RULES_EPT: return misconfigured_ept(p, level, entry, leaf);
-	default: return entry & reserved_x86(p, level, leaf && level > 1);
+	case RULES_EPT: return misconfigured_ept(f, p, level, entry, leaf);
+	default: return entry & reserved_x86(f, p, level, leaf && level > 1);
 	}
 }
 
-static uint8_t entry_rights(const struct paging *p, uint64_t entry)
+ONE_TEXT uint8_t entry_rights(const struct format *f, const struct paging *p, uint64_t entry)
 {
-	switch (formats[p->format].rules) {
+	switch (f->rules) {
 	case RULES_EPT: return (uint8_t)((entry & (WALK_R | WALK_W | WALK_X)) | RIGHT_U);
 	case RULES_LINEAR: return (uint8_t)(WALK_R | WALK_X | RIGHT_U | (entry & WALK_W));
 	default:
-		return (uint8_t)(WALK_R | (entry & X86_RW ? WALK_W : 0) | (entry & X86_US ? RIGHT_U : 0) | (p->nxe && p->format != PAGING_32 && entry & X86_NX ? 0 : WALK_X));
+		return (uint8_t)(WALK_R | (entry & X86_RW ? WALK_W : 0) | (entry & X86_US ? RIGHT_U : 0) | (p->nxe && f->bytes == 8 && entry & X86_NX ? 0 : WALK_X));
 	}
 }
 
-static uint64_t entry_address(const struct paging *p, unsigned level, uint64_t entry, bool leaf)
+ONE_TEXT uint64_t entry_address(const struct format *f, unsigned level, uint64_t entry, bool leaf)
 {
-	unsigned shift = leaf ? paging_level_shift(p->format, level) : 12;
-	if (p->format == PAGING_32 && leaf && level == 2)
+	if (f->bytes == 4 && leaf && level == 2)
 		return (entry & 0xffc00000u) | (entry >> 13 & 0xff) << 32;
-	return entry & ENTRY_ADDRESS & (~0ull << shift);
+	return entry & ENTRY_ADDRESS & (~0ull << (leaf ? level_shift(f, level) : 12));
 }
 
 /* Accesses (1 << enum access) that a dimension's rights allow to this requester. */
-static unsigned rights_allowed(const struct paging *p, uint8_t rights, struct walk_request rq)
+ONE_TEXT unsigned rights_allowed(const struct format *f, const struct paging *p, uint8_t rights, struct walk_request rq)
 {
-	unsigned rules = formats[p->format].rules, allowed = 0;
+	unsigned rules = f->rules, allowed = 0;
 	if (rules != RULES_X86 && rules != RULES_NPT)
 		return rights & (WALK_R | WALK_W | WALK_X);
 	bool user = rq.user || rules == RULES_NPT;
@@ -194,20 +203,21 @@ static bool walk_fail(struct walker *w, const struct paging *p, struct place at,
 
 static bool reach_space(struct walker *w, const struct paging *space, uint64_t address, struct walk_request rq, struct place at, struct reach *r);
 
-/* Reads the entry at `address` (in p's space) and notes the reference. False: the space has no translation for it. */
-static bool entry_read(struct walker *w, const struct paging *p, uint64_t address, uint64_t input, unsigned level, struct place at, uint64_t *entry)
+/* Where a table entry at `address` of a space lies. To NPT, and to EPT with A/D flags, such a reference is a write. */
+static bool reach_table(struct walker *w, const struct paging *space, uint64_t address, unsigned level, struct reach *r)
 {
-	unsigned bytes = formats[p->format].bytes;
-	struct walk_request table = { .access = ACCESS_READ };
-	struct reach r;
-	if (p->space) {
-		const struct entry_rules *below = &entry_rules[formats[p->space->format].rules];
-		bool ad_off = formats[p->space->format].rules == RULES_EPT && !p->space->ad;
-		if (below->walks_write && !ad_off)
-			table.access = ACCESS_WRITE;
-		table.user = below->walks_user;
-	}
-	if (!reach_space(w, p->space, address, table, (struct place){ WALK_HOST, (uint8_t)level }, &r))
+	const struct entry_rules *rules = &entry_rules[formats[space->format].rules];
+	bool writes = rules->walks_write && (formats[space->format].rules != RULES_EPT || space->ad);
+	struct walk_request rq = { .access = writes ? ACCESS_WRITE : ACCESS_READ, .user = rules->walks_user };
+	return reach_space(w, space, address, rq, (struct place){ WALK_HOST, (uint8_t)level }, r);
+}
+
+/* Reads the entry at `address` (in p's space) and notes the reference. False: the space has no translation for it. */
+ONE_TEXT bool entry_read(struct walker *w, const struct format *f, const struct paging *p, uint64_t address, uint64_t input, unsigned level, struct place at, uint64_t *entry)
+{
+	unsigned bytes = f->bytes;
+	struct reach r = { .address = address, .rights = WALK_W };
+	if (p->space && !reach_table(w, p->space, address, level, &r))
 		return false;
 	assert(w->out->refs < WALK_MAX_REFS); /* at most two dimensions of tables */
 	unsigned n = w->out->refs++;
@@ -221,32 +231,32 @@ static bool entry_read(struct walker *w, const struct paging *p, uint64_t addres
 }
 
 /* Flags that this access sets in an entry just read. */
-static void entry_touch(struct walker *w, const struct paging *p, uint64_t entry, bool leaf, enum access access)
+ONE_TEXT void entry_touch(struct walker *w, const struct format *f, const struct paging *p, uint64_t entry, bool leaf, enum access access)
 {
-	const struct entry_rules *rules = &entry_rules[formats[p->format].rules];
-	if (formats[p->format].rules == RULES_EPT && !p->ad)
+	const struct entry_rules *rules = &entry_rules[f->rules];
+	if (f->rules == RULES_EPT && !p->ad)
 		return;
 	uint64_t flags = rules->accessed | (leaf && access == ACCESS_WRITE ? rules->dirty : 0);
 	w->set[w->out->refs - 1] = flags & ~entry;
 }
 
-static bool leaf_dirty(const struct paging *p, uint64_t entry, enum access access)
+ONE_TEXT bool leaf_dirty(const struct format *f, const struct paging *p, uint64_t entry, enum access access)
 {
-	uint64_t dirty = entry_rules[formats[p->format].rules].dirty;
-	if (!dirty || (formats[p->format].rules == RULES_EPT && !p->ad))
+	uint64_t dirty = entry_rules[f->rules].dirty;
+	if (!dirty || (f->rules == RULES_EPT && !p->ad))
 		return true;
 	return (entry & dirty) || access == ACCESS_WRITE;
 }
 
 /* Where a walk starts: the first table. PAE: from a PDPTE register. */
-static bool walk_start(struct walker *w, const struct paging *p, uint64_t address, struct walk_request rq, struct place at, uint64_t *table)
+ONE_TEXT bool walk_start(struct walker *w, const struct format *f, const struct paging *p, uint64_t address, struct walk_request rq, struct place at, uint64_t *table)
 {
 	*table = p->root;
-	if (p->format == PAGING_LINEAR)
+	if (f->rules == RULES_LINEAR)
 		return address >> 12 < p->linear_entries || walk_fail(w, p, at, WALK_NOT_PRESENT, 1, address, 0, rq);
-	if (at.dimension == WALK_HOST && address >> formats[p->format].address_bits) /* SDM 3C 28.2.2: a wider address is a violation */
-		return walk_fail(w, p, at, WALK_NOT_PRESENT, formats[p->format].levels, address, 0, rq);
-	if (p->format != PAGING_PAE)
+	if (at.dimension == WALK_HOST && address >> f->address_bits) /* SDM 3C 28.2.2: a wider address is a violation */
+		return walk_fail(w, p, at, WALK_NOT_PRESENT, f->levels, address, 0, rq);
+	if (f != &formats[PAGING_PAE])
 		return true;
 	uint64_t e = p->pdpte[address >> 30 & 3];
 	if (!(e & X86_P))
@@ -258,37 +268,48 @@ static bool walk_start(struct walker *w, const struct paging *p, uint64_t addres
 }
 
 /* One dimension of the walk: from the root to the leaf. */
-static bool walk_dimension(struct walker *w, const struct paging *p, uint64_t address, struct walk_request rq, struct place at, struct reach *r)
+ONE_TEXT bool walk_levels(struct walker *w, const struct format *f, const struct paging *p, uint64_t address, struct walk_request rq, struct place at, struct reach *r)
 {
-	const struct format *f = &formats[p->format];
 	uint64_t table, entry;
-	*r = (struct reach){ .address = address, .shift = 63, .rights = 0xf, .dirty = true };
-	if (p->format == PAGING_IDENTITY)
-		return true;
-	if (!walk_start(w, p, address, rq, at, &table))
+	if (!walk_start(w, f, p, address, rq, at, &table))
 		return false;
 	for (unsigned level = f->levels;; level--) {
-		unsigned shift = paging_level_shift(p->format, level);
-		if (!entry_read(w, p, table + (address >> shift & bits(0, f->index_bits - 1u)) * f->bytes, address, level, at, &entry))
+		unsigned shift = level_shift(f, level);
+		if (!entry_read(w, f, p, table + (address >> shift & bits(0, f->index_bits - 1u)) * f->bytes, address, level, at, &entry))
 			return false;
+		uint8_t rights = r->rights & entry_rights(f, p, entry);
 		if (!(entry & entry_rules[f->rules].present))
-			return walk_fail(w, p, at, WALK_NOT_PRESENT, level, address, r->rights & entry_rights(p, entry), rq);
-		bool leaf = level == 1 || entry_large(p, level, entry);
-		if (entry_reserved(p, level, entry, leaf))
-			return walk_fail(w, p, at, WALK_RESERVED, level, address, r->rights & entry_rights(p, entry), rq);
-		r->rights &= entry_rights(p, entry);
-		entry_touch(w, p, entry, leaf, rq.access);
-		table = entry_address(p, level, entry, leaf);
+			return walk_fail(w, p, at, WALK_NOT_PRESENT, level, address, rights, rq);
+		bool leaf = level == 1 || entry_large(f, p, level, entry);
+		if (entry_reserved(f, p, level, entry, leaf))
+			return walk_fail(w, p, at, WALK_RESERVED, level, address, rights, rq);
+		r->rights = rights;
+		entry_touch(w, f, p, entry, leaf, rq.access);
+		table = entry_address(f, level, entry, leaf);
 		if (!leaf)
 			continue;
-		if (!(rights_allowed(p, r->rights, rq) >> rq.access & 1))
-			return walk_fail(w, p, at, WALK_PROTECTION, level, address, r->rights, rq);
+		if (!(rights_allowed(f, p, rights, rq) >> rq.access & 1))
+			return walk_fail(w, p, at, WALK_PROTECTION, level, address, rights, rq);
 		r->address = table | (address & bits(0, shift - 1));
 		r->leaf = entry;
 		r->shift = (uint8_t)shift;
 		r->global = p->pge && f->rules == RULES_X86 && (entry & X86_G);
-		r->dirty = leaf_dirty(p, entry, rq.access);
+		r->dirty = leaf_dirty(f, p, entry, rq.access);
 		return true;
+	}
+}
+
+static bool walk_dimension(struct walker *w, const struct paging *p, uint64_t address, struct walk_request rq, struct place at, struct reach *r)
+{
+	*r = (struct reach){ .address = address, .shift = 63, .rights = 0xf, .dirty = true };
+	switch (p->format) {
+	case PAGING_LINEAR: return walk_levels(w, &formats[PAGING_LINEAR], p, address, rq, at, r);
+	case PAGING_32: return walk_levels(w, &formats[PAGING_32], p, address, rq, at, r);
+	case PAGING_PAE: return walk_levels(w, &formats[PAGING_PAE], p, address, rq, at, r);
+	case PAGING_4LEVEL: return walk_levels(w, &formats[PAGING_4LEVEL], p, address, rq, at, r);
+	case PAGING_EPT: return walk_levels(w, &formats[PAGING_EPT], p, address, rq, at, r);
+	case PAGING_IDENTITY: return true;
+	default: return walk_levels(w, &formats[p->format], p, address, rq, at, r); /* the rarer formats share one copy */
 	}
 }
 
@@ -382,7 +403,7 @@ unsigned paging_rights(const struct paging *p, const struct walk *w, struct walk
 {
 	if (w->ad_pending)
 		return 0;
-	unsigned allowed = rights_allowed(p, w->guest_rights, rq) & w->host_rights & (WALK_R | WALK_W | WALK_X);
+	unsigned allowed = rights_allowed(&formats[p->format], p, w->guest_rights, rq) & w->host_rights & (WALK_R | WALK_W | WALK_X);
 	return w->dirty ? allowed : allowed & ~(unsigned)WALK_W;
 }
 
