@@ -174,7 +174,7 @@ static void deliver_protected(struct cpu *cpu, const struct delivery *d)
 		deliver_gate(cpu, d, &g);
 		return;
 	}
-	task_switch(cpu, g.selector, TASK_INT, d->error); /* cpu->rip is d->rip: the old task saves it */
+	task_switch(cpu, g.selector, d->fault ? TASK_FAULT : TASK_INT, d->error); /* cpu->rip is d->rip: the old task saves it */
 }
 
 /* Tries once. Returns false with the fault in cpu->raised and the state as it was (or, after a task switch, the new task's). */

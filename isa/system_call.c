@@ -91,13 +91,14 @@ void sys_int_n(struct cpu *cpu, const struct sys_operands *o)
 void sys_int3(struct cpu *cpu, const struct sys_operands *o)
 {
 	(void)o;
-	exception_soft(cpu, VEC_BP);
+	if (!sensitive_event(cpu, SENS_INT_N, VEC_BP, 0, false))
+		exception_soft(cpu, VEC_BP);
 }
 
 void sys_into(struct cpu *cpu, const struct sys_operands *o)
 {
 	(void)o;
-	if (flags_get(cpu) & FLAG_OF)
+	if (flags_get(cpu) & FLAG_OF && !sensitive_event(cpu, SENS_INT_N, VEC_OF, 0, false))
 		exception_soft(cpu, VEC_OF);
 }
 

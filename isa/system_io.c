@@ -22,7 +22,7 @@ static bool io_permitted(struct cpu *cpu, uint16_t port, unsigned size)
 
 static uint16_t io_port_of(const struct cpu *cpu, const struct sys_operands *o)
 {
-	return o->reg == REG_DX ? (uint16_t)cpu->reg[REG_DX] : (uint16_t)o->imm;
+	return o->reg == REG_DX ? (uint16_t)cpu->reg[REG_DX] : (uint16_t)(o->imm & 0xff);
 }
 
 /* Reads a port into the low bytes of RAX, through the VMM's hooks where they want it. */

@@ -178,9 +178,9 @@ void task_switch(struct cpu *cpu, uint16_t selector, enum task_source why, int64
 	uint64_t raw = task_check(cpu, selector, why);
 	const struct tss_layout *l = tss_layout_of(descriptor_type(raw)), *old = tss_layout_of(cpu->tr.attributes & SEGA_TYPE);
 	struct segment tss = descriptor_segment(selector, raw);
-	bool nested = why == TASK_CALL || why == TASK_INT;
+	bool nested = why == TASK_CALL || why == TASK_INT || why == TASK_FAULT;
 	uint32_t flags = cpu_eflags(cpu) & ~(why == TASK_IRET ? FLAG_NT : 0u);
-	if (why == TASK_INT && error >= 0)
+	if (why == TASK_FAULT)
 		flags |= FLAG_RF;
 	task_probe(cpu, &tss, nested);
 	struct task_image t = task_read(cpu, &tss, l);

@@ -111,7 +111,7 @@ static inline bool ring0_or_failed(struct cpu *cpu, enum sensitive what, uint64_
 void exception_soft(struct cpu *cpu, unsigned vector);
 
 /* ---- task switches (isa/task.c) ---- */
-enum task_source { TASK_JMP, TASK_CALL, TASK_INT, TASK_IRET };
+enum task_source { TASK_JMP, TASK_CALL, TASK_INT, TASK_FAULT /* a fault-class exception: RF is set in the image saved */, TASK_IRET };
 /* Switches to the task of `selector` (SDM 3A 7.3). cpu->rip: what the old task saves. error < 0: none to push. Checks before the commit point raise in the old task,
  * later ones in the new (cpu->rip is then the new task's). */
 void task_switch(struct cpu *cpu, uint16_t selector, enum task_source why, int64_t error);
