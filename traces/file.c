@@ -222,6 +222,7 @@ static void closing_write(struct trace_file *f, const struct run_result *r)
 	raw->count = 0;
 	bytes_u32(raw, r->end);
 	bytes_u32(raw, (uint32_t)r->exit_code);
+	bytes_u32(raw, r->width);
 	bytes_u64(raw, r->state_hash);
 	bytes_u64(raw, r->instructions);
 	bytes_u64(raw, f->events);

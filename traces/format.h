@@ -2,12 +2,12 @@
  * The trace file: its layout, and the parts that writer and reader share.
  *
  *   file    = magic "RINGSIDE" | u32 version | u32 n | u32 crc of the n bytes | n bytes of sections | chunk* | index | footer
- *   section = u8 tag[4] | u32 n | n bytes       "INFO" facts, "KIND" event kinds and fields, "DESC" machine description (YAML), "CPU0" registers by name
+ *   section = u8 tag[4] | u32 n | n bytes       "INFO" facts, "KIND" event kinds and fields, "DESC" machine description (YAML), "BOOT" start of day of a paravirtual guest, "CPU0" registers by name
  *   chunk   = "CHNK" | u32 type (0 events, 1 closing) | u32 packed | u32 raw | u32 events | u32 blocks | u32 pages | u64 instructions before | u64 events before | u32 crc | packed bytes
  *             crc over the fields from `type` to `events before`, then the packed bytes (zlib)
  *   raw     = varint n1 n2 n3 | n1 tokens | n2 addresses | n3 details (codec.h) | blocks | pages (u64 gpa, 4096 bytes)
  *   block   = u16 bytes | u8 insns end mode loads stores sensitive_count | u64 sensitive | code       dictionary entries that are new with this chunk; ids count up
- *   closing = u32 end | i32 exit code | u64 state hash, instructions, events | u16 n | n times u64 count by kind | u32 n | n times (string name, u64 value): statistics of the run
+ *   closing = u32 end | i32 exit code | u32 width | u64 state hash, instructions, events | u16 n | n times u64 count by kind | u32 n | n times (string name, u64 value): statistics of the run
  *   index   = "INDX" | u32 n | n times (u64 offset, u64 instructions before, u64 events before) | u32 crc
  *   footer  = "RSFT" | u64 offset of the index | u32 crc of that offset
  *

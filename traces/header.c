@@ -63,6 +63,14 @@ void header_build(struct bytes *out, const struct trace_info *info, const struct
 	section_begin(out, "DESC", &at);
 	bytes_put(out, info->description, strlen(info->description));
 	section_end(out, at);
+	section_begin(out, "BOOT", &at);
+	bytes_u32(out, info->boot.width);
+	bytes_u64(out, info->boot.entry);
+	bytes_u64(out, info->boot.free_gpa);
+	bytes_u64(out, info->boot.module_gpa);
+	bytes_u64(out, info->boot.module_bytes);
+	bytes_string(out, info->boot.cmdline);
+	section_end(out, at);
 	section_begin(out, "CPU0", &at);
 	registers_build(out, cpu);
 	section_end(out, at);
@@ -78,6 +86,18 @@ static bool info_parse(struct span s, struct header_target *t)
 	span_string(&s, t->info->technique, sizeof t->info->technique);
 	span_string(&s, t->info->workload, sizeof t->info->workload);
 	return !s.bad && (t->info->width == 32 || t->info->width == 64);
+}
+
+static bool boot_parse(struct span s, struct header_target *t)
+{
+	struct trace_boot *b = &t->info->boot;
+	b->width = span_u32(&s);
+	b->entry = span_u64(&s);
+	b->free_gpa = span_u64(&s);
+	b->module_gpa = span_u64(&s);
+	b->module_bytes = span_u64(&s);
+	span_string(&s, b->cmdline, sizeof b->cmdline);
+	return !s.bad && (b->width == 0 || b->width == 32 || b->width == 64);
 }
 
 /* Version 1 has exactly these kinds: a file that names others was not written by it. */
@@ -125,6 +145,7 @@ static const struct section_row { char tag[5]; bool (*parse)(struct span s, stru
 	{ "INFO", info_parse },
 	{ "KIND", kinds_parse },
 	{ "DESC", description_parse },
+	{ "BOOT", boot_parse },
 	{ "CPU0", registers_parse },
 };
 #define SECTIONS (sizeof section_rows / sizeof section_rows[0])

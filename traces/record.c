@@ -1,5 +1,6 @@
 /* The recorder: an event consumer that keeps layer 1 and a page sink, on a machine. */
 #include "format.h"
+#include "../workloads/include/ringside_pv.h"
 
 struct trace_writer {
 	struct trace_file *file;
@@ -7,28 +8,18 @@ struct trace_writer {
 	char *description;
 	bool started;
 	struct event_consumer consumer;
-	struct bytes early;             /* events of loading, before the header could be written */
-	struct bytes early_pages;       /* u64 gpa + contents */
 };
 
 static void writer_consume(void *self, const struct event *first, const struct event *end)
 {
 	struct trace_writer *w = self;
-	if (w->started)
-		trace_file_events(w->file, first, end, machine_blocks(w->machine));
-	else
-		bytes_put(&w->early, first, (size_t)(end - first) * sizeof *first);
+	trace_file_events(w->file, first, end, machine_blocks(w->machine));
 }
 
 static void writer_page(void *self, uint64_t gpa, const uint8_t *bytes)
 {
 	struct trace_writer *w = self;
-	if (w->started) {
-		trace_file_page(w->file, gpa, bytes);
-	} else {
-		bytes_u64(&w->early_pages, gpa);
-		bytes_put(&w->early_pages, bytes, TRACE_PAGE);
-	}
+	trace_file_page(w->file, gpa, bytes);
 }
 
 struct trace_writer *trace_writer_open(const char *path, struct machine *m, const char *description, char *error, size_t error_size)
@@ -45,38 +36,45 @@ struct trace_writer *trace_writer_open(const char *path, struct machine *m, cons
 	}
 	*w = (struct trace_writer){ .file = file, .machine = m, .description = text };
 	w->consumer = (struct event_consumer){ writer_consume, w, NULL };
-	event_sink_attach(machine_events(m), &w->consumer);
-	machine_mmu(m)->page_sink = (struct page_sink){ w, writer_page };
 	return w;
+}
+
+/* What the domain builder was told, from what it left: registers and start_info (ringside_pv.h). Its first page is the GDT's, at the first free address. */
+static void boot_note(struct trace_boot *b, const struct vmm *v)
+{
+	const struct cpu *cpu = v->cpu;
+	struct pv_start_info start;
+	b->width = cpu->efer & EFER_LMA ? 64 : 32;
+	uint64_t kbase = b->width == 64 ? PV_KBASE_64 : PV_KBASE_32;
+	const void *at = phys_ptr(v->phys, v->guest_base + (cpu->reg[REG_SI] - kbase), sizeof start);
+	if (!at)
+		return;
+	memcpy(&start, at, sizeof start);
+	b->entry = cpu->rip;
+	b->free_gpa = cpu->gdtr.base - kbase;
+	b->module_gpa = start.mod_start_pa;
+	b->module_bytes = start.mod_bytes;
+	snprintf(b->cmdline, sizeof b->cmdline, "%.255s", start.cmdline);
 }
 
 void trace_writer_start(struct trace_writer *w)
 {
 	const struct machine_config *c = machine_configuration(w->machine);
 	struct trace_info info = { .memory_bytes = c->memory_bytes, .description = w->description };
-	struct run_result loaded; /* a 64-bit kernel, too, starts in 32-bit mode: only the machine knows what image it loaded */
+	struct run_result loaded;
 	struct trace_cpu cpu;
 
-	event_drain(machine_events(w->machine));
-	machine_result(w->machine, &loaded);
+	machine_result(w->machine, &loaded); /* drains: what loading made is not recorded, replay makes it again */
 	info.width = loaded.width;
 	snprintf(info.technique, sizeof info.technique, "%s", c->technique);
 	snprintf(info.workload, sizeof info.workload, "%s", c->workload);
+	if (machine_vmm(w->machine)->technique->paravirtual_guest)
+		boot_note(&info.boot, machine_vmm(w->machine));
 	trace_cpu_save(&cpu, machine_cpu(w->machine));
 	trace_file_header(w->file, &info, &cpu);
+	event_sink_attach(machine_events(w->machine), &w->consumer);
+	machine_mmu(w->machine)->page_sink = (struct page_sink){ w, writer_page };
 	w->started = true;
-	for (size_t at = 0; at + 8 + TRACE_PAGE <= w->early_pages.count; at += 8 + TRACE_PAGE) {
-		uint64_t gpa;
-		memcpy(&gpa, w->early_pages.data + at, 8);
-		trace_file_page(w->file, gpa, w->early_pages.data + at + 8);
-	}
-	for (size_t at = 0; at < w->early.count; at += sizeof(struct event)) {
-		struct event e;
-		memcpy(&e, w->early.data + at, sizeof e);
-		trace_file_events(w->file, &e, &e + 1, machine_blocks(w->machine));
-	}
-	bytes_destroy(&w->early);
-	bytes_destroy(&w->early_pages);
 }
 
 /* The machine outlives the recording: takes the consumer out of the sink's list again. */
@@ -94,16 +92,11 @@ static void writer_detach(struct trace_writer *w)
 
 bool trace_writer_close(struct trace_writer *w, const struct run_result *result, char *error, size_t error_size)
 {
-	event_drain(machine_events(w->machine));
-	bool lost = w->early.failed || w->early_pages.failed;
-	writer_detach(w);
-	bool ok = trace_file_close(w->file, w->started ? result : NULL, machine_blocks(w->machine), error, error_size);
-	if (ok && lost) {
-		snprintf(error, error_size, "the trace was not written: out of memory");
-		ok = false;
+	if (w->started) {
+		event_drain(machine_events(w->machine));
+		writer_detach(w);
 	}
-	bytes_destroy(&w->early);
-	bytes_destroy(&w->early_pages);
+	bool ok = trace_file_close(w->file, w->started ? result : NULL, machine_blocks(w->machine), error, error_size);
 	free(w->description);
 	free(w);
 	return ok;

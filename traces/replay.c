@@ -168,6 +168,16 @@ static void sensitive_guarded(struct cpu *cpu, const struct sensitive_call *c)
 	cpu->escape = outer;
 }
 
+static void cr0_guarded(struct cpu *cpu, uint64_t value)
+{
+	const struct sensitive_call c = { SENS_CR0_WRITE, value, 0, false };
+	jmp_buf here, *outer = cpu->escape;
+	cpu->escape = &here;
+	if (!setjmp(here))
+		effects[c.what](cpu, c.addr, c.value);
+	cpu->escape = outer;
+}
+
 static unsigned replay_sensitive(struct replay *p, const struct event *e)
 {
 	unsigned taken = e->aux ? 2 : 1;
@@ -227,11 +237,12 @@ static unsigned replay_state(struct replay *p, const struct event *e)
 	cpu->cpl = e->id & 3;
 	cpu->eflags = keep | (e->id & 8 ? FLAG_IF : 0) | (e->id & 16 ? FLAG_AC : 0);
 	cpu->seg[SEG_CS].attributes = (cpu->seg[SEG_CS].attributes & ~(uint32_t)SEGA_L) | (e->id & 4 ? SEGA_L : 0);
-	cpu->state_emitted = e->id;
 	cpu_mode_update(cpu);
 	if (cpu->vmm.cpl_changed && cpu->cpl != from)
 		cpu->vmm.cpl_changed(cpu->vmm.self, cpu, from);
-	replay_pass(p, e);
+	if (cpu->state_emitted != e->id) /* a control register's write has said so already */
+		replay_pass(p, e);
+	cpu->state_emitted = e->id;
 	return 1;
 }
 
@@ -316,13 +327,35 @@ static bool replay_fits(const struct trace_info *info, struct machine *m, char *
 	return false;
 }
 
-static void replay_begin(struct replay *p)
+/* The machine as machine_load() leaves it, but for the guest's memory: the registers, by the writes that loading makes; a paravirtual guest's domain is built again. */
+static bool replay_begin(struct replay *p)
 {
+	const struct trace_boot *b = &trace_reader_info(p->reader)->boot;
+	const struct trace_cpu *start = trace_reader_cpu(p->reader);
+	struct cpu *cpu = p->cpu;
+	struct cpu recorded = *cpu;
+
 	trace_reader_rewind(p->reader);
 	p->vmm->replaying = p->mmu->replaying = true;
-	(void)trace_cpu_load(trace_reader_cpu(p->reader), p->cpu);
-	cpu_mode_update(p->cpu);
-	p->cpu->mem.context_changed(p->cpu->mem.self, p->cpu, CONTEXT_RESET, 0, false);
+	if (b->width) {
+		struct pv_boot boot = { b->width, b->entry, b->free_gpa, b->module_gpa, b->module_bytes, b->cmdline };
+		if (vmm_paravirt_boot(p->vmm, &boot))
+			return true;
+		snprintf(p->error, sizeof p->error, "the domain cannot be built as it was: %s", p->vmm->error);
+		return false;
+	}
+	(void)trace_cpu_load(start, &recorded);
+	if (recorded.cr0 & CR0_PG) { /* no loader of ours starts so; a trace of another's may */
+		(void)trace_cpu_load(start, cpu);
+		cpu_mode_update(cpu);
+		cpu->mem.context_changed(cpu->mem.self, cpu, CONTEXT_RESET, 0, false);
+	} else {
+		cr0_guarded(cpu, recorded.cr0);
+		(void)trace_cpu_load(start, cpu);
+		cpu_mode_update(cpu);
+	}
+	cpu_state_emit(cpu);
+	return true;
 }
 
 bool trace_replay(struct trace_reader *r, struct machine *m, machine_progress *progress, void *self, char *error, size_t error_size)
@@ -334,7 +367,10 @@ bool trace_replay(struct trace_reader *r, struct machine *m, machine_progress *p
 
 	if (!replay_fits(info, m, error, error_size))
 		return false;
-	replay_begin(&p);
+	if (!replay_begin(&p)) {
+		snprintf(error, error_size, "%s", p.error);
+		return false;
+	}
 	for (;;) {
 		if (!trace_reader_next(r, &e, &count, &p.page, error, error_size))
 			return false;

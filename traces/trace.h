@@ -10,20 +10,25 @@
 
 /* ---- recording ---- */
 struct trace_writer;
-/* Starts recording machine m into path: header (format version, machine description as text from `description`: the effective configuration, YAML), then chunks. Attach before machine_load():
- * a paravirtual guest's start of day is part of the recording. NULL with one line in error. */
+/* Starts recording machine m into path: header (format version, machine description as text from `description`: the effective configuration, YAML), then chunks. Records
+ * nothing until trace_writer_start(). NULL with one line in error. */
 struct trace_writer *trace_writer_open(const char *path, struct machine *m, const char *description, char *error, size_t error_size);
-/* Notes the processor's state, from which replay starts: after machine_load(), before machine_run(). */
+/* Notes the processor's state, from which replay starts, and records from now on: after machine_load(), before machine_run(). */
 void trace_writer_start(struct trace_writer *w);
 /* Writes the closing chunk (result, state hash, statistics), index and footer. False with a line when the disk failed at any time. result NULL: abandons the recording. */
 bool trace_writer_close(struct trace_writer *w, const struct run_result *result, char *error, size_t error_size);
 
 /* ---- reading ---- */
 struct trace_reader;
+struct trace_boot { /* a paravirtual guest's start of day, which replay builds again; width 0: the guest is not paravirtual */
+	unsigned width;
+	uint64_t entry, free_gpa, module_gpa, module_bytes;
+	char cmdline[256];
+};
 struct trace_info {
 	uint32_t version;
 	uint64_t events, instructions, chunks, blocks, table_pages, file_bytes, raw_bytes; /* raw_bytes: events as they are in memory, 16 bytes each */
-	unsigned width;            /* 32 or 64 */
+	unsigned width;            /* 32 or 64: of the guest kernel; of a cut file, as far as it was known when it was loaded */
 	enum run_end end;
 	int exit_code;
 	uint64_t state_hash;
@@ -31,6 +36,7 @@ struct trace_info {
 	uint64_t memory_bytes;     /* guest RAM of the recording */
 	const char *description;   /* effective configuration of the recording, YAML */
 	uint64_t count_by_kind[EV_KIND_COUNT];
+	struct trace_boot boot;
 	bool complete;             /* the closing record is there: end, exit_code, state_hash, count_by_kind and the statistics are known */
 	char note[160];            /* empty, or what is missing or damaged but does not stop a reader: a cut file, a damaged index */
 };
