@@ -1,14 +1,14 @@
-/* preempt n=N: four processes compute at once, N steps each, and never give up the processor; with SSE2 state in x86-64 builds. */
+/* preempt n=N: four processes compute at once, N steps each, with SSE2 state, and never give up the processor. */
 #include "rs.h"
 
 /* Depends on every step; the double and the integer must survive each switch of processes. */
 static uint32_t compute(long n, uint32_t seed)
 {
-	double x = seed;
+	double x = (int32_t)seed; /* signed conversions: SSE2 has no other, and i386 code would reach for x87 */
 	uint32_t sum = 0;
 	for (long i = 0; i < n; i++) {
 		x = x * 0.5 + (double)(i & 255);
-		sum = rs_mix(sum, (uint32_t)x);
+		sum = rs_mix(sum, (uint32_t)(int32_t)x);
 	}
 	return sum;
 }
