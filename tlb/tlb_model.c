@@ -197,19 +197,21 @@ static struct found level_lookup(struct tlb_level *l, const struct paging *p, ui
 }
 
 /* Inserts into the first array that holds the page size, or the next smaller size: then the entry covers the piece around gva. */
-static struct found level_insert(struct tlb_model *m, struct tlb_level *l, uint64_t gva, struct tlb_entry e)
+static struct found level_insert(struct tlb_model *m, struct tlb_level *l, uint64_t gva, const struct tlb_entry *e)
 {
-	const unsigned whole = e.shift;
-	for (unsigned size = tlb_size_index(e.shift) + 1; size-- > 0;) {
+	struct tlb_entry piece;
+	for (unsigned size = tlb_size_index(e->shift) + 1; size-- > 0;) {
 		for (unsigned i = 0; i < l->arrays; i++) {
 			if (!(l->array[i].geometry.page_sizes >> size & 1))
 				continue;
-			if (tlb_size_index(whole) != size) {
-				e.shift = size == 0 ? 12 : 21;
-				e.base |= gva & ((1ull << whole) - 1) & (~0ull << e.shift);
+			if (tlb_size_index(e->shift) != size) {
+				piece = *e;
+				piece.shift = size == 0 ? 12 : 21;
+				piece.base |= gva & ((1ull << e->shift) - 1) & (~0ull << piece.shift);
+				e = &piece;
 			}
-			m->pieces |= e.origin > e.shift;
-			return (struct found){ &l->array[i], tlb_array_insert(&l->array[i], gva, &e) };
+			m->pieces |= e->origin > e->shift;
+			return (struct found){ &l->array[i], tlb_array_insert(&l->array[i], gva, e) };
 		}
 	}
 	return (struct found){ NULL, UINT32_MAX };
@@ -301,10 +303,10 @@ static struct found access_l2(struct tlb_model *m, const struct paging *p, uint6
 		if (!model_walk(m, p, gva, access, flags, out, &w))
 			return f;
 		e = entry_from_walk(m, p, &w, access == ACCESS_WRITE);
-		level_insert(m, l2, gva, e);
+		level_insert(m, l2, gva, &e);
 	}
 	out->hpa = e.base | (gva & ((1ull << e.shift) - 1));
-	return level_insert(m, l1, gva, e);
+	return level_insert(m, l1, gva, &e);
 }
 
 void tlb_model_access(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, struct tlb_outcome *out)
