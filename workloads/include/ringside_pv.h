@@ -40,6 +40,9 @@
  * Return. PV_IRET with the stack pointing at: saved EAX/RAX, then EIP CS EFLAGS [ESP SS if CS.RPL is 3] (32-bit; a return to
  * ring 1 pops three words) or RIP CS RFLAGS RSP SS (64-bit). upcall_mask becomes !EFLAGS.IF. CS and SS RPL must be 1 or 3.
  *
+ * Privileged instructions in ring 1 are general protection faults, delivered to the guest, but for two that the VMM emulates: IN and OUT with an
+ * immediate port or DX (ports that the domain does not own read all ones and ignore writes), and MOV to CR8 (64-bit domains).
+ *
  * cli = store 1 to upcall_mask; sti = store 0 to it, then if upcall_pending is set: PV_FORCE_EVENT.
  * PV_SCHED_BLOCK clears upcall_mask and idles until an event.
  */
@@ -58,6 +61,7 @@
 #define PV_UCS32 0x1bu  /* ring 3 32-bit code */
 #define PV_UDS 0x23u    /* ring 3 data */
 #define PV_UCS64 0x2bu  /* ring 3 64-bit code (64-bit domains) */
+#define PV_UTLS32 0x2bu /* ring 3 data with the base of PV_SET_SEGMENT_BASE (32-bit domains) */
 
 enum pv_hypercall {
 	PV_SET_TRAP_TABLE = 1, /* (entries va, count): struct pv_trap[]; a later entry replaces an earlier one */
@@ -72,7 +76,8 @@ enum pv_hypercall {
 	PV_FORCE_EVENT = 10,   /* (): deliver a pending event now */
 	PV_UPDATE_VA = 11,     /* (va, new leaf entry low 32 bits [64-bit: all], high 32 bits): change the leaf entry that maps va in
 	                          the present page table, and invalidate va */
-	PV_SET_SEGMENT_BASE = 12, /* (0 = user FS, 1 = user GS; base): 64-bit domains */
+	PV_SET_SEGMENT_BASE = 12, /* 64-bit domains: (0 = user FS, 1 = user GS; base). 32-bit domains: (ignored; base): the base of the thread segment
+	                             PV_UTLS32, for selectors loaded afterwards */
 };
 
 enum pv_callback { PV_CALLBACK_EVENT = 0, PV_CALLBACK_SYSCALL = 1 };

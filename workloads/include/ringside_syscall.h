@@ -28,7 +28,6 @@ enum rs_syscall {
 	RS_SYS_SET_TLS = 16,  /* (base): base of FS (64-bit) or of the segment returned as selector (32-bit, for GS) */
 	RS_SYS_NANOBENCH = 17, /* (enum rs_nanobench, n): 0, or RS_NANOBENCH_NOT_APPLICABLE */
 	RS_SYS_SLEEP = 18,    /* (timer ticks of 10 ms): 0; failure when the timer is off */
-	RS_SYS_MAP_ZERO = 19, /* (): maps a zero, read-only page at address 0 (thread block where there is no thread segment) */
 	RS_SYS_COUNT
 };
 

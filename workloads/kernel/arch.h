@@ -86,7 +86,6 @@ void mmu_commit(void);
 void mmu_store(word_t va, frame_t table, unsigned index, pte_t value);
 
 /* The nanobenchmarks that are one privileged instruction: n times, or RS_NANOBENCH_NOT_APPLICABLE. */
-int arch_nanobench_in(word_t n);
 int arch_nanobench_cr8wr(word_t n);
 
 static inline void *frame_pointer(frame_t frame) { return (void *)(KBASE + ((word_t)frame << 12)); }

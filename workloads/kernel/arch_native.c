@@ -241,14 +241,3 @@ void mmu_store(word_t va, frame_t table, unsigned index, pte_t value)
 	(void)va;
 	mmu_write(table, index, value);
 }
-
-/* ---- nanobenchmarks ---- */
-
-int arch_nanobench_in(word_t n)
-{
-	RS_MARK_BEGIN(RS_NANOBENCH_IN);
-	for (word_t i = 0; i < n; i++)
-		port_read(0x80);
-	RS_MARK_END(RS_NANOBENCH_IN);
-	return 0;
-}

@@ -289,16 +289,3 @@ void mmu_store(word_t va, frame_t table, unsigned index, pte_t value)
 	updates_send();
 }
 
-/* ---- nanobenchmarks that need the hardware ---- */
-
-int arch_nanobench_in(word_t n)
-{
-	(void)n;
-	return RS_NANOBENCH_NOT_APPLICABLE; /* the interface has no ports */
-}
-
-int arch_nanobench_cr8wr(word_t n)
-{
-	(void)n;
-	return RS_NANOBENCH_NOT_APPLICABLE; /* nor a task priority register */
-}

@@ -210,21 +210,12 @@ static long call_sleep(const word_t *a, struct trap_frame *f)
 	return process_sleep_ticks((uint32_t)a[0]) ? 0 : -1;
 }
 
-static long call_map_zero(const word_t *a, struct trap_frame *f)
-{
-	struct space *s = &process_current()->space;
-	struct area area = { .start = 0, .end = PAGE_BYTES, .protection = RS_PROT_READ };
-	(void)a, (void)f;
-	return !space_fault(s, 0, 0) && space_add(s, &area) ? 0 : -1;
-}
-
 static long (*const calls[RS_SYS_COUNT])(const word_t *a, struct trap_frame *f) = {
 	[RS_SYS_NULL] = call_null,   [RS_SYS_EXIT] = call_exit,       [RS_SYS_WRITE] = call_write,         [RS_SYS_READ] = call_read,
 	[RS_SYS_OPEN] = call_open,   [RS_SYS_CLOSE] = call_close,     [RS_SYS_FORK] = call_fork,           [RS_SYS_EXEC] = call_exec,
 	[RS_SYS_WAIT] = call_wait,   [RS_SYS_PIPE] = call_pipe,       [RS_SYS_YIELD] = call_yield,         [RS_SYS_GETPID] = call_getpid,
 	[RS_SYS_BRK] = call_brk,     [RS_SYS_MAP] = call_map,         [RS_SYS_UNMAP] = call_unmap,         [RS_SYS_PROTECT] = call_protect,
 	[RS_SYS_SET_TLS] = call_set_tls, [RS_SYS_NANOBENCH] = call_nanobench, [RS_SYS_SLEEP] = call_sleep,
-	[RS_SYS_MAP_ZERO] = call_map_zero,
 };
 
 void syscall_dispatch(struct trap_frame *f)

@@ -329,6 +329,26 @@ static bool has_error(word_t vector)
 	return vector == 8 || vector == 17 || (vector >= 10 && vector <= 14);
 }
 
+/* The two privileged instructions that the interface emulates, in the encodings that the kernels use: IN AL, imm8 and MOV CR8, register. */
+static bool privileged_emulate(struct trap_frame *f)
+{
+	const uint8_t *code = (const uint8_t *)f->ip;
+	word_t a[4];
+	if (f->vector != 13 || (f->cs & 3) != 1)
+		return false;
+	if (code[0] == 0xe4) {
+		monitor_arguments(f, a);
+		monitor_result_set(f, (long)((a[0] & ~(word_t)0xff) | port_read(code[1])));
+		f->ip += 2;
+		return true;
+	}
+	if (PT_LEVELS == 4 && (code[0] & 0xfe) == 0x44 && code[1] == 0x0f && code[2] == 0x22) {
+		f->ip += 4;
+		return true;
+	}
+	return false;
+}
+
 void monitor_trap(struct trap_frame *f)
 {
 	word_t a[4];
@@ -346,7 +366,7 @@ void monitor_trap(struct trap_frame *f)
 		m.shared->upcall_pending = 1;
 	} else if (f->vector == 0x80 && PT_LEVELS == 4) {
 		bounce(f, m.callback[PV_CALLBACK_SYSCALL], false);
-	} else {
+	} else if (!privileged_emulate(f)) {
 		word_t cr2;
 		__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
 		if (f->vector == 14)

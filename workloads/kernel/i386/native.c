@@ -79,9 +79,3 @@ int arch_tls_set(word_t base)
 	cpu.gdt[5] = descriptor(base, 0xfffff, 0xcf3);
 	return 0x2b;
 }
-
-int arch_nanobench_cr8wr(word_t n)
-{
-	(void)n;
-	return RS_NANOBENCH_NOT_APPLICABLE; /* CR8 exists in 64-bit mode only */
-}

@@ -42,7 +42,8 @@ void monitor_descriptors_init(word_t stack_top)
 
 void monitor_segment_base_set(word_t which, word_t base)
 {
-	(void)which, (void)base;
+	(void)which;
+	cpu.gdt[5] = 0x00cff3000000ffffull | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(base >> 24) << 56;
 }
 
 bool monitor_owns_slot(unsigned level, unsigned index, pte_t entry)
