@@ -44,7 +44,6 @@ bool runner_run(struct runner *r)
 	char name[48];
 	snprintf(name, sizeof name, "%s%s", r->config.technique, r->replay ? " (replay)" : "");
 	struct progress_run p = progress_begin(r->progress, name);
-	r->config.replay = r->replay != NULL;
 	struct machine *m = machine_create(&r->config, r->error, sizeof r->error);
 	r->ok = m && (r->replay ? runner_replay : runner_execute)(r, m, &p);
 	if (m)

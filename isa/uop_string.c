@@ -159,6 +159,14 @@ static void chunk_events(struct cpu *cpu, const struct string *s, uint64_t from,
 	}
 }
 
+/* Whether the destination's translation is in the table. If not, one iteration goes first: what the translation takes belongs behind the event of that iteration's load, where a
+ * replay makes it. */
+static bool destination_ready(struct cpu *cpu, const struct string *s, uint64_t to)
+{
+	const struct fast_entry *e = memory_entry(cpu, to);
+	return (s->store ? e->write : e->read) == memory_tag(cpu, to, s->size);
+}
+
 /* A chunk; returns its iterations, 0 when it must go one by one. Raises only before its first iteration. */
 static uint64_t string_chunk(struct cpu *cpu, const struct string *s, uint64_t left)
 {
@@ -166,8 +174,12 @@ static uint64_t string_chunk(struct cpu *cpu, const struct string *s, uint64_t l
 	if (n < 4)
 		return 0;
 	uint64_t from = s->source ? string_linear(cpu, s, REG_SI, ACCESS_READ) : 0;
-	uint64_t to = s->destination ? string_linear(cpu, s, REG_DI, s->store ? ACCESS_WRITE : ACCESS_READ) : 0;
 	unsigned room;
+	if (s->source && s->destination && !memory_window(cpu, from, s->size, false, &room))
+		return 0; /* a fault of the source comes before the destination's checks */
+	uint64_t to = s->destination ? string_linear(cpu, s, REG_DI, s->store ? ACCESS_WRITE : ACCESS_READ) : 0;
+	if (s->source && s->destination && !destination_ready(cpu, s, to))
+		return 0;
 	uint8_t *a = s->source ? memory_window(cpu, from, s->size, false, &room) : NULL;
 	uint8_t *b = s->destination ? memory_window(cpu, to, s->size, s->store, &room) : NULL;
 	/* The second translation may have moved the first one's page under a technique with little memory: ask again, it is in the table. */

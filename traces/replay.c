@@ -178,13 +178,19 @@ static void cr0_guarded(struct cpu *cpu, uint64_t value)
 	cpu->escape = outer;
 }
 
+/* Whether the guest took #GP for it: the attempt's event is followed by that exception, behind the cut of its block. */
+static bool sensitive_refused(const struct replay *p, const struct event *next)
+{
+	while (next < p->end && next->kind == EV_CUT)
+		next++;
+	return p->cpu->cpl > 0 && next < p->end && next->kind == EV_EXCEPTION && (next->id & 0xff) == VEC_GP && (next->flags & (EVF_HAS_ERROR | EVF_SOFT)) == EVF_HAS_ERROR;
+}
+
 static unsigned replay_sensitive(struct replay *p, const struct event *e)
 {
 	unsigned taken = e->aux ? 2 : 1;
-	const struct event *next = e + taken;
-	struct sensitive_call c = { e->id, e->addr, e->aux ? e[1].addr : 0, false };
+	struct sensitive_call c = { e->id, e->addr, e->aux ? e[1].addr : 0, sensitive_refused(p, e + taken) };
 
-	c.refused = p->cpu->cpl > 0 && next < p->end && next->kind == EV_EXCEPTION && (next->id & 0xff) == VEC_GP && (next->flags & (EVF_HAS_ERROR | EVF_SOFT)) == EVF_HAS_ERROR;
 	if (e->aux)
 		event_put2(p->events, EV_SENSITIVE, e->flags, e->aux, e->id, e->addr, e[1].addr);
 	else
