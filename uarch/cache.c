@@ -16,7 +16,7 @@ bool cache_create(struct cache *c, const struct cache_geometry *g)
 	c->ways = g->ways;
 	c->line_shift = (uint32_t)__builtin_ctz(g->line);
 	c->sets = g->bytes / ((uint64_t)g->line * g->ways);
-	c->mask = c->sets & (c->sets - 1) ? 0 : c->sets - 1;
+	c->power = !(c->sets & (c->sets - 1));
 	c->entry = malloc(c->sets * c->ways * sizeof *c->entry);
 	if (!c->entry)
 		return false;

@@ -15,7 +15,8 @@
 
 struct cache {
 	uint64_t *entry;      /* sets x ways */
-	uint64_t sets, mask;  /* mask: sets - 1 when a power of two, else 0 */
+	uint64_t sets;
+	bool power;           /* sets is a power of two */
 	uint32_t ways, line_shift, latency;
 	uint64_t access, miss, writeback; /* writeback: dirty lines that left for the next level */
 };
@@ -30,7 +31,7 @@ bool cache_access_slow(struct cache *c, uint64_t *set, uint64_t line, bool write
 
 static inline uint64_t *cache_set(const struct cache *c, uint64_t line)
 {
-	uint64_t index = c->mask || c->sets == 1 ? line & c->mask : line % c->sets;
+	uint64_t index = c->power ? line & (c->sets - 1) : line % c->sets;
 	return c->entry + index * c->ways;
 }
 

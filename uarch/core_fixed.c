@@ -28,6 +28,14 @@ static void provisional_charge(struct timing *t, uint64_t sequence, enum cause c
 	t->refund_at = sequence + 1;
 }
 
+/* Thousandths of VMM code as whole cycles; the rest waits. */
+static uint64_t vmm_whole(struct timing *t, uint64_t thousandths)
+{
+	uint64_t sum = t->carry + thousandths;
+	t->carry = sum % 1000;
+	return sum / 1000;
+}
+
 static void vmm_charge(struct timing *t, uint64_t cycles)
 {
 	timing_charge(t, t->vmm, cycles);
@@ -55,6 +63,8 @@ static uint64_t translate_slow(struct timing *t, const struct paging *p, uint64_
 static inline uint64_t translate(struct timing *t, const struct paging *p, uint64_t gva, enum access access, unsigned flags)
 {
 	uint64_t hpa;
+	if (p->format == PAGING_IDENTITY && !p->space)
+		return gva; /* paging is off: no TLB is asked */
 	if (__builtin_expect(tlb_model_access_fast(t->tlb, p, gva, access, flags, &hpa), 1))
 		return hpa;
 	return translate_slow(t, p, gva, access, flags);
@@ -68,7 +78,7 @@ static inline void line_fetch(struct timing *t, uint64_t hpa)
 	if (line == t->fetch_line)
 		return;
 	t->fetch_line = line;
-	timing_charge(t, t->guest, hierarchy_access(&t->memory, &t->memory.l1i, hpa, false) - t->memory.l1i.latency);
+	timing_charge(t, t->guest, hierarchy_stall(&t->memory, &t->memory.l1i, hpa, false));
 }
 
 static inline void code_fetch(struct timing *t, const struct paging *p, uint64_t pc, unsigned bytes, unsigned flags)
@@ -85,10 +95,10 @@ static inline void code_fetch(struct timing *t, const struct paging *p, uint64_t
 	} while (left);
 }
 
-static void fragment_fetch(struct timing *t)
+static __attribute__((noinline)) void fragment_fetch(struct timing *t)
 {
 	uint64_t step = 1ull << t->memory.l1i.line_shift;
-	timing_charge(t, CAUSE_TRANSLATION, timing_whole(t, (uint64_t)t->tc_extra * t->preset.milli_cpi));
+	t->milli[CAUSE_TRANSLATION] += (uint64_t)t->tc_extra * t->preset.milli_cpi;
 	for (uint64_t at = t->tc_address, end = at + (t->tc_bytes ? t->tc_bytes : 1); at < end; at = (at | (step - 1)) + 1)
 		line_fetch(t, at);
 }
@@ -98,10 +108,9 @@ static inline void block_enter(struct timing *t, const struct paging *p, const s
 	const struct block_dictionary *d = t->port.blocks;
 	unsigned bytes = d && e->id < d->count ? d->entry[e->id].bytes : 4u * e->aux;
 	t->guest = e->flags & EVF_USER ? CAUSE_GUEST_USER : CAUSE_GUEST_KERNEL;
-	uint64_t cycles = timing_whole(t, (uint64_t)e->aux * t->preset.milli_cpi);
+	t->milli[t->guest] += (uint64_t)e->aux * t->preset.milli_cpi;
 	if (e->addr != t->next_pc && t->next_pc != ~0ull)
-		cycles += t->preset.branch_taken;
-	timing_charge(t, t->guest, cycles);
+		timing_charge(t, t->guest, t->preset.branch_taken);
 	t->instructions += e->aux;
 	t->next_pc = e->addr + bytes;
 	t->translated = t->tc_pending;
@@ -114,14 +123,8 @@ static inline void block_enter(struct timing *t, const struct paging *p, const s
 
 static void block_cut(struct timing *t, const struct event *e)
 {
-	uint64_t thousandths = (uint64_t)e->id * t->preset.milli_cpi, whole = thousandths / 1000;
-	int64_t carry = t->carry - (int64_t)(thousandths % 1000);
-	if (carry < 0) {
-		carry += 1000;
-		whole++;
-	}
-	t->carry = carry;
-	t->cause[t->guest] -= whole < t->cause[t->guest] ? whole : t->cause[t->guest];
+	uint64_t back = (uint64_t)e->id * t->preset.milli_cpi;
+	t->milli[t->guest] -= back < t->milli[t->guest] ? back : t->milli[t->guest];
 	t->instructions -= e->id < t->instructions ? e->id : t->instructions;
 	t->next_pc = ~0ull;
 }
@@ -131,13 +134,13 @@ static void block_cut(struct timing *t, const struct event *e)
 /* The line at hpa. Stores go to the store buffer and do not stall. */
 static inline void line_access(struct timing *t, uint64_t hpa, bool write, bool stall)
 {
-	uint32_t cycles = hierarchy_access(&t->memory, &t->memory.l1d, hpa, write);
+	uint32_t cycles = hierarchy_stall(&t->memory, &t->memory.l1d, hpa, write);
 	if (stall)
-		timing_charge(t, t->guest, cycles - t->memory.l1d.latency);
+		timing_charge(t, t->guest, cycles);
 }
 
 /* The part of an access in a second line, and perhaps a second page. */
-static void data_split(struct timing *t, const struct paging *p, const struct event *e, uint64_t hpa, bool write, bool stall)
+static __attribute__((noinline)) void data_split(struct timing *t, const struct paging *p, const struct event *e, uint64_t hpa, bool write, bool stall)
 {
 	uint64_t last = e->addr + e->aux - 1u;
 	if ((e->addr ^ last) >> 12)
@@ -149,12 +152,12 @@ static void data_split(struct timing *t, const struct paging *p, const struct ev
 }
 
 /* An access that did not complete: its walk happened, no more. */
-static void data_fault(struct timing *t, const struct paging *p, const struct event *e, bool write)
+static __attribute__((noinline)) void data_fault(struct timing *t, const struct paging *p, const struct event *e, bool write)
 {
 	translate_slow(t, p, e->addr, e->flags & EVF_FETCH ? ACCESS_EXEC : write ? ACCESS_WRITE : ACCESS_READ, e->flags);
 }
 
-static inline void data_access(struct timing *t, const struct paging *p, const struct event *e, bool write, bool stall)
+static inline __attribute__((always_inline)) void data_access(struct timing *t, const struct paging *p, const struct event *e, bool write, bool stall)
 {
 	if (__builtin_expect(e->flags & EVF_FAULT, 0)) {
 		data_fault(t, p, e, write);
@@ -213,15 +216,15 @@ static void event_consume_slow(struct timing *t, const struct paging *p, const s
 {
 	switch (e->kind) {
 	case EV_CUT: block_cut(t, e); break;
-	case EV_REP: timing_charge(t, t->guest, timing_whole(t, (uint64_t)e->id * t->preset.rep_iteration_milli)); break;
+	case EV_REP: t->milli[t->guest] += (uint64_t)e->id * t->preset.rep_iteration_milli; break;
 	case EV_SENSITIVE: sensitive_charge(t, e, sequence); break;
 	case EV_EXCEPTION: case EV_INTERRUPT: delivery_charge(t, sequence); break;
 	case EV_IDLE: timing_charge(t, CAUSE_IDLE, e->addr); break;
 	case EV_MARK: timing_mark(t, e); break;
 	case EV_EXIT: case EV_ENTRY: exit_account(t, e, sequence); break;
 	case EV_HANDLER: handler_begin(t, e); break;
-	case EV_VMM_WORK: vmm_charge(t, timing_whole(t, (uint64_t)e->id * t->preset.vmm_milli_cpi)); break;
-	case EV_VMM_LOAD: vmm_charge(t, hierarchy_access(&t->memory, &t->memory.l1d, e->addr, false) - t->memory.l1d.latency); break;
+	case EV_VMM_WORK: vmm_charge(t, vmm_whole(t, (uint64_t)e->id * t->preset.vmm_milli_cpi)); break;
+	case EV_VMM_LOAD: vmm_charge(t, hierarchy_stall(&t->memory, &t->memory.l1d, e->addr, false)); break;
 	case EV_VMM_STORE: hierarchy_access(&t->memory, &t->memory.l1d, e->addr, true); break;
 	case EV_VMCS_READ: vmm_charge(t, (uint64_t)e->id * t->preset.vmread); break;
 	case EV_VMCS_WRITE: vmm_charge(t, (uint64_t)e->id * t->preset.vmwrite); break;
@@ -248,8 +251,7 @@ void core_fixed_consume(void *self, const struct event *first, const struct even
 		switch (e->kind) {
 		case EV_BLOCK: block_enter(t, p, e); break;
 		case EV_LOAD: data_access(t, p, e, false, true); break;
-		case EV_STORE: case EV_TABLE_STORE: data_access(t, p, e, true, false); break;
-		case EV_RMW: data_access(t, p, e, true, true); break;
+		case EV_STORE: case EV_RMW: case EV_TABLE_STORE: data_access(t, p, e, true, e->kind == EV_RMW); break;
 		default: event_consume_slow(t, p, e, t->sequence + (uint64_t)(e - first)); break;
 		}
 	t->sequence += (uint64_t)(end - first);

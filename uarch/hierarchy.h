@@ -27,4 +27,13 @@ static inline uint32_t hierarchy_access(struct hierarchy *h, struct cache *l1, u
 		return l1->latency;
 	return hierarchy_miss(h, l1, address, &victim);
 }
+
+/* The same, as a stall: cycles beyond an L1 hit. */
+static inline uint32_t hierarchy_stall(struct hierarchy *h, struct cache *l1, uint64_t address, bool write)
+{
+	struct cache_victim victim;
+	if (__builtin_expect(cache_access(l1, address >> l1->line_shift, write, &victim), 1))
+		return 0;
+	return hierarchy_miss(h, l1, address, &victim) - l1->latency;
+}
 #endif

@@ -142,7 +142,7 @@ uint64_t timing_now(const struct timing *t)
 {
 	uint64_t sum = 0;
 	for (unsigned c = 0; c < CAUSES; c++)
-		sum += t->cause[c];
+		sum += timing_cause(t, c);
 	return sum;
 }
 
@@ -164,7 +164,7 @@ uint64_t timing_worst_block(const struct timing *t)
 }
 
 uint64_t timing_instructions(const struct timing *t) { return t->instructions; }
-uint64_t timing_cause(const struct timing *t, enum cause c) { return c < CAUSES ? t->cause[c] : 0; }
+uint64_t timing_cause(const struct timing *t, enum cause c) { return c < CAUSES ? t->cause[c] + t->milli[c] / 1000 : 0; }
 const struct exit_account *timing_exits(const struct timing *t, unsigned reason) { return reason < TIMING_EXITS ? &t->exit[reason] : NULL; }
 uint64_t timing_work_cycles(const struct timing *t, unsigned work) { return work < TIMING_EXITS ? t->work[work] : 0; }
 const struct region_account *timing_region(const struct timing *t, unsigned id) { return id < TIMING_REGIONS ? &t->region[id].account : NULL; }
@@ -182,14 +182,15 @@ void timing_mark(struct timing *t, const struct event *e)
 		r->open = true;
 		r->cycles_at = now;
 		r->instructions_at = t->instructions;
-		memcpy(r->by_cause_at, t->cause, sizeof t->cause);
+		for (unsigned c = 0; c < CAUSES; c++)
+			r->by_cause_at[c] = timing_cause(t, c);
 	} else if (r->open) {
 		r->open = false;
 		r->account.count++;
 		r->account.cycles += now - r->cycles_at;
 		r->account.instructions += t->instructions - r->instructions_at;
 		for (unsigned c = 0; c < CAUSES; c++)
-			r->account.by_cause[c] += t->cause[c] - r->by_cause_at[c];
+			r->account.by_cause[c] += timing_cause(t, c) - r->by_cause_at[c];
 	}
 }
 

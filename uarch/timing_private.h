@@ -1,8 +1,8 @@
 /*
  * What core models share: accounts, the memory path, and where the stream stands.
  *
- * Invariant: every cycle is charged once, by timing_charge(), to one cause; fractions of cycles wait in `carry` until they are whole. So the causes add up to the total exactly,
- * and so do their parts (exits, VMM work).
+ * Invariant: every cycle is charged once, to one cause. Instructions cost thousandths of cycles: those of guest and translated code gather by cause (milli), those of VMM code wait in
+ * one carry until they are whole. A cause is cause[c] + milli[c] / 1000 and the total is the sum of the causes: so causes add up to the total, and exits and VMM work to theirs, exactly.
  */
 #ifndef UARCH_TIMING_PRIVATE_H
 #define UARCH_TIMING_PRIVATE_H
@@ -24,7 +24,8 @@ struct timing {
 
 	/* accounts: cycles */
 	uint64_t cause[CAUSES];
-	int64_t carry;             /* thousandths of a cycle not charged yet: 0..999 */
+	uint64_t milli[CAUSES];    /* thousandths */
+	uint32_t carry;            /* thousandths of VMM code not charged yet: 0..999 */
 	struct exit_account exit[TIMING_EXITS];
 	uint64_t work[TIMING_EXITS];
 	uint64_t instructions;
@@ -53,15 +54,6 @@ struct timing {
 static inline void timing_charge(struct timing *t, enum cause c, uint64_t cycles)
 {
 	t->cause[c] += cycles;
-}
-
-/* Whole cycles of an amount in thousandths; the rest waits. */
-static inline uint64_t timing_whole(struct timing *t, uint64_t thousandths)
-{
-	uint64_t sum = (uint64_t)t->carry + thousandths;
-	uint64_t whole = sum / 1000;
-	t->carry = (int64_t)(sum - whole * 1000);
-	return whole;
 }
 
 #define CORE_MODEL(id, name, time, text) void core_##id##_consume(void *self, const struct event *first, const struct event *end);
