@@ -271,17 +271,16 @@ static void port_io(struct vmm *v, enum sensitive what, uint64_t addr, uint64_t 
 static bool pv_privileged(void *self, struct cpu *cpu, enum sensitive what, uint64_t addr, uint64_t value)
 {
 	struct vmm *v = self;
-	if (cpu->cpl != 1 || (what != SENS_IO_IN && what != SENS_IO_OUT && what != SENS_CR8_WRITE && what != SENS_INVD))
+	if (cpu->cpl != 1 || (what != SENS_IO_IN && what != SENS_IO_OUT && what != SENS_CR8_WRITE))
 		return false;
 	cpu->emulated++;
 	if (what == SENS_IO_IN || what == SENS_IO_OUT) {
 		port_io(v, what, addr, value);
 		return true;
 	}
-	pv_enter(v, what == SENS_INVD ? EXIT_CACHE_CONTROL : EXIT_CR_ACCESS, TRANSITION_TRAP);
+	pv_enter(v, EXIT_CR_ACCESS, TRANSITION_TRAP);
 	vmm_work(v, WORK_EMULATE, v->config.emulate_instructions);
-	if (what == SENS_CR8_WRITE)
-		cpu->cr8 = addr & 15;
+	cpu->cr8 = addr & 15; /* the same register in replay */
 	pv_leave(v);
 	return true;
 }
@@ -305,7 +304,7 @@ static bool pv_create(struct vmm *v)
 		return false;
 	v->cpu_self = p;
 	p->traps = vmm_region_alloc(v, 256 * 16);
-	v->cpu->vmm = (struct vmm_port){ .trap_set = SENS_BIT(SENS_SYSCALL) | SENS_BIT(SENS_IO_IN) | SENS_BIT(SENS_IO_OUT) | SENS_BIT(SENS_CR8_WRITE) | SENS_BIT(SENS_INVD),
+	v->cpu->vmm = (struct vmm_port){ .trap_set = SENS_BIT(SENS_SYSCALL) | SENS_BIT(SENS_IO_IN) | SENS_BIT(SENS_IO_OUT) | SENS_BIT(SENS_CR8_WRITE),
 		.self = v, .sensitive = pv_sensitive, .deliver = pv_deliver, .privileged = pv_privileged };
 	return p->traps != 0;
 }

@@ -21,6 +21,7 @@ struct pv {
 	uint64_t traps;          /* the same table in simulated memory */
 	uint64_t stack, event_handler, syscall_handler;
 	uint64_t shared;         /* host-physical address of struct pv_shared_info */
+	uint64_t gdt;            /* of the domain's GDT */
 	bool open;               /* the VMM runs: EV_EXIT has been written, EV_ENTRY not */
 	enum exit_reason reason;
 };
@@ -54,6 +55,8 @@ int direct_paging_pin(struct vmm *v, uint64_t mfn);
 int direct_paging_unpin(struct vmm *v, uint64_t mfn);
 void direct_paging_invlpg(struct vmm *v, uint64_t va);
 void direct_paging_flush(struct vmm *v);
+/* 32-bit domains: the descriptor of PV_UTLS32. */
+uint64_t pv_thread_descriptor(uint32_t base);
 /* Holds a frame back for the VMM: the guest may read it, never map it writable or use it as a table. */
 void direct_paging_reserve(struct vmm *v, uint64_t mfn);
 #endif

@@ -10,8 +10,13 @@ struct builder {
 };
 
 /* SDM 3A 3.4.5. Accessed is set already: the guest maps its GDT read-only. */
-static const uint64_t gdt_narrow[6] = { 0, 0x00cfbb000000ffffull, 0x00cfb3000000ffffull, 0x00cffb000000ffffull, 0x00cff3000000ffffull, 0 };
+static const uint64_t gdt_narrow[6] = { 0, 0x00cfbb000000ffffull, 0x00cfb3000000ffffull, 0x00cffb000000ffffull, 0x00cff3000000ffffull, 0x00cff3000000ffffull };
 static const uint64_t gdt_wide[6] = { 0, 0x00afbb000000ffffull, 0x00cfb3000000ffffull, 0x00cffb000000ffffull, 0x00cff3000000ffffull, 0x00affb000000ffffull };
+
+uint64_t pv_thread_descriptor(uint32_t base)
+{
+	return 0x00cff3000000ffffull | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(base >> 24) << 56;
+}
 
 static uint8_t *guest_at(const struct builder *b, uint64_t gpa) { return b->v->phys->bytes + b->v->guest_base + gpa; }
 static uint64_t machine_of(const struct builder *b, uint64_t gpa) { return b->v->guest_base + gpa; }
@@ -149,6 +154,7 @@ bool vmm_paravirt_boot(struct vmm *v, const struct pv_boot *boot)
 		return false;
 	p->width = boot->width;
 	p->shared = machine_of(&b, b.shared);
+	p->gdt = machine_of(&b, b.gdt);
 	fill_frames(&b);
 	for (uint64_t gpa = 0; gpa < v->guest_bytes; gpa += 4096)
 		map(&b, gpa);

@@ -39,8 +39,13 @@ static int64_t op_address(struct vmm *v, uint64_t *where, uint64_t value)
 
 static int64_t op_segment_base(struct vmm *v, uint64_t which, uint64_t base)
 {
-	if (pv_of(v)->width != 64 || which > 1 || !pv_canonical(v, base))
+	const struct pv *p = pv_of(v);
+	if (!pv_canonical(v, base) || (p->width == 64 && which > 1))
 		return PV_EINVAL;
+	if (p->width == 32) {
+		vmm_store_data(v, p->gdt + (PV_UTLS32 & ~7u), pv_thread_descriptor((uint32_t)base), 8);
+		return 0;
+	}
 	v->cpu->seg[which ? SEG_GS : SEG_FS].base = base;
 	return 0;
 }
