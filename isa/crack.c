@@ -86,6 +86,20 @@ static void crack_decoded(struct crack *c)
 	crack_unknown(c, c->insn.mnemonic);
 }
 
+/* SIB without a base (mod 0, base 101b) has none with REX.B either, and a 32-bit displacement (SDM 2A table 2-5, note 1). Zydis 4.0 says R13D and no displacement
+ * when the address size is 32. */
+static void forget_r13d(struct crack *c)
+{
+	for (unsigned i = 0; i < c->insn.operand_count; i++) {
+		ZydisDecodedOperandMem *m = &c->operand[i].mem;
+		if (c->operand[i].type != ZYDIS_OPERAND_TYPE_MEMORY || m->base != ZYDIS_REGISTER_R13D || c->insn.raw.modrm.mod != 0)
+			continue;
+		m->base = ZYDIS_REGISTER_NONE;
+		m->disp.has_displacement = ZYAN_TRUE;
+		m->disp.value = c->insn.raw.disp.value;
+	}
+}
+
 /* One instruction. Returns false when its bytes are not all there. */
 static bool crack_one(struct crack *c)
 {
@@ -93,11 +107,13 @@ static bool crack_one(struct crack *c)
 	c->offset = c->bytes;
 	ZyanStatus status = ZydisDecoderDecodeFull(d, c->code + c->bytes, c->avail - c->bytes, &c->insn, c->operand);
 	if (ZYAN_SUCCESS(status)) {
+		forget_r13d(c);
 		crack_decoded(c);
 	} else if (status == ZYDIS_STATUS_NO_MORE_DATA) {
 		return false;
 	} else {
-		c->insn.length = 1; /* never gone past; what a listing shows */
+		/* Never gone past. All bytes that the decoder may have looked at belong to the block, so that cracking it again meets the same end. */
+		c->insn.length = (ZyanU8)(c->avail - c->bytes < 15 ? c->avail - c->bytes : 15);
 		if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
 			crack_fault(c, VEC_GP, true); /* SDM 2A 2.3.11 */
 		else

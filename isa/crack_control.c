@@ -197,8 +197,10 @@ static unsigned fused_op(unsigned last, unsigned cc)
 
 static bool crack_fused(struct crack *c, unsigned cc)
 {
+	if (!c->uops)
+		return false;
 	struct uop *last = &c->uop[c->uops - 1];
-	if (!c->uops || last->insn + 1u != c->insns)
+	if (last->insn + 1u != c->insns)
 		return false;
 	unsigned op = fused_op(last->op, cc);
 	if (op)
@@ -366,6 +368,8 @@ bool crack_sys(struct crack *c, const struct crack_row *row)
 		}
 	if (c->insn.meta.category == ZYDIS_CATEGORY_IOSTRINGOP)
 		s->o.seg = (uint8_t)string_segment(c);
+	if (row->sys == sys_maskmovdqu)
+		s->o.seg = (uint8_t)crack_segment(c->operand[2].mem.segment);
 	if (row->sys == sys_load_far_pointer)
 		s->o.rm = (uint8_t)far_pointer_segment(c->insn.mnemonic);
 	if (ends)

@@ -434,7 +434,7 @@ bool crack_lea_insn(struct crack *c, const struct crack_row *row)
 	unsigned size = c->operand[0].size / 8;
 	bool high;
 	unsigned dst = crack_register(c->operand[0].reg.value, &high);
-	if (size >= crack_address_size(c)) {
+	if (size >= 4 && size >= crack_address_size(c)) {
 		crack_lea(c, 1, dst);
 		return true;
 	}

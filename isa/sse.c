@@ -69,19 +69,30 @@ _Noreturn void sse_raise(struct cpu *cpu)
 	cpu_raise(cpu, cpu->cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD);
 }
 
-/* The masked bytes are probed first, so that a fault leaves memory untouched; a byte that is not selected is never looked at (SDM 2, MASKMOVDQU: what an
- * all-zero mask does to faults is up to the implementation). */
+/* Bytes from `at` on that lie in one page. */
+static unsigned bytes_in_page(uint64_t linear, unsigned at)
+{
+	const unsigned left = 4096 - (unsigned)(linear & 4095);
+	return left < 16 - at ? left : 16 - at;
+}
+
+/* A page of the destination in which no byte is selected is never looked at; one in which some is, is probed whole before anything is written, so that a fault
+ * leaves memory untouched and CR2 is the start of the operand there (SDM 2 MASKMOVDQU leaves the faults of an all-zero mask to the implementation). */
 void sys_maskmovdqu(struct cpu *cpu, const struct sys_operands *o)
 {
 	const uint64_t width = o->address_size == 8 ? ~0ull : o->address_size == 4 ? 0xffffffffull : 0xffffull;
 	const union xmm data = cpu->xmm[o->reg & 15], mask = cpu->xmm[o->rm & 15];
 	uint64_t linear[16];
 	sse_check(cpu);
-	for (unsigned i = 0; i < 16; i++) {
-		if (!(mask.b[i] & 0x80))
-			continue;
-		linear[i] = segment_linear(cpu, o->seg, (cpu->reg[REG_DI] + i) & width, 1, ACCESS_WRITE);
-		mem_probe_write(cpu, linear[i], 1, false);
+	for (unsigned i = 0; i < 16; i++)
+		linear[i] = segment_linear(cpu, (enum segment_name)o->seg, (cpu->reg[REG_DI] + i) & width, 1, ACCESS_WRITE);
+	for (unsigned i = 0, n; i < 16; i += n) {
+		bool selected = false;
+		n = bytes_in_page(linear[i], i);
+		for (unsigned k = 0; k < n; k++)
+			selected |= mask.b[i + k] >> 7;
+		if (selected)
+			mem_probe_write(cpu, linear[i], n, false);
 	}
 	for (unsigned i = 0; i < 16; i++)
 		if (mask.b[i] & 0x80)
