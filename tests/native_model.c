@@ -171,6 +171,7 @@ static void model_mode(struct model *m, unsigned mode)
 	m->gdt[5] = 0x00cff3000000ffff;
 	m->gdt[6] = 0x00affb000000ffff;
 	c->gdtr = (struct descriptor_table){ GDT_AT, 0x7f };
+	c->ldtr = (struct segment){ .attributes = SEGA_UNUSABLE };
 	c->tr.limit = 0; /* no I/O permission bitmap: IN and OUT are #GP(0) */
 	cpu_set_cpl(c, 3);
 	cpu_mode_update(c);

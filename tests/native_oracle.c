@@ -14,10 +14,10 @@
 #define STRING(x) STRING_(x)
 
 /* Addresses that the assembly below knows as numbers. */
-#define AT_LIVE 0x48002000      /* struct live */
-#define AT_SMALL_STACK 0x48003f00
-#define AT_TRAMPOLINE 0x48000000
-enum { BATCH_AT = 0x10000, OWN_BYTES = BATCH_AT + 2 * NATIVE_BATCH * sizeof(struct native_state), CASE_BYTES = 0xa000 /* from NATIVE_BASE */ };
+#define AT_LIVE 0x5a5d2000      /* struct live */
+#define AT_SMALL_STACK 0x5a5d3f00
+#define AT_TRAMPOLINE 0x5a5d0000
+enum { OWN_BYTES = 0x4000, CASE_BYTES = 0xa000 /* from NATIVE_BASE */, BATCH_BYTES = 2 * NATIVE_BATCH * sizeof(struct native_state) };
 
 struct live { /* ORDER LIVE: offsets are used by the assembly */
 	uint64_t reg[16];        /* 0 */
@@ -208,6 +208,7 @@ static _Noreturn void child_main(struct native *n, int from, int to)
 	sigaltstack(&alternate, NULL);
 	for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
 		sigaction(signals[i], &action, NULL);
+	memcpy((void *)AT_TRAMPOLINE, trampoline_start, (size_t)(trampoline_end - trampoline_start)); /* again: the child before may have died of writing to it */
 	LIVE->our_mxcsr = 0x1f80;
 	LIVE->entry = NATIVE_ENTRY;
 	LIVE->far_offset = trampoline_at(trampoline_enter32);
@@ -235,10 +236,8 @@ static bool pages_map(uint32_t at, size_t bytes, int protection)
 static bool region_map(const char **why)
 {
 	if (pages_map(AT_TRAMPOLINE, OWN_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC) && pages_map(NATIVE_BASE, CASE_BYTES, PROT_NONE) &&
-	    !mprotect((void *)(uintptr_t)NATIVE_DATA, 0x2000, PROT_READ | PROT_WRITE) && !mprotect((void *)(uintptr_t)NATIVE_STACK, 0x1000, PROT_READ | PROT_WRITE)) {
-		memcpy((void *)AT_TRAMPOLINE, trampoline_start, (size_t)(trampoline_end - trampoline_start));
+	    !mprotect((void *)(uintptr_t)NATIVE_DATA, 0x2000, PROT_READ | PROT_WRITE) && !mprotect((void *)(uintptr_t)NATIVE_STACK, 0x1000, PROT_READ | PROT_WRITE))
 		return true;
-	}
 	*why = "no executable memory at a fixed low address here";
 	return false;
 }
@@ -297,7 +296,11 @@ struct native *native_open(const char **why)
 		free(n);
 		return NULL;
 	}
-	n->before = (struct native_state *)(AT_TRAMPOLINE + (uintptr_t)BATCH_AT);
+	n->before = mmap(NULL, BATCH_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0); /* wherever 32-bit code does not reach */
+	if (n->before == MAP_FAILED) {
+		free(n);
+		return NULL;
+	}
 	n->after = n->before + NATIVE_BATCH;
 	if (!child_start(n) || !works(n, 8)) {
 		*why = "the child that runs instructions cannot start or does not come back from a NOP";
@@ -313,6 +316,7 @@ void native_close(struct native *n)
 	child_stop(n);
 	munmap((void *)NATIVE_BASE, CASE_BYTES);
 	munmap((void *)AT_TRAMPOLINE, OWN_BYTES);
+	munmap(n->before, BATCH_BYTES);
 	free(n);
 }
 

@@ -16,7 +16,7 @@
 
 enum {
 	NATIVE_BASE = 0x20000000,            /* alone, so that an address that went a little astray faults on both sides */
-	NATIVE_CODE = 0x48001000,            /* one page, executable; the oracle's own pages are around it */
+	NATIVE_CODE = 0x5a5d1000,            /* one page, executable; the oracle's own are around it, where sums of powers of two do not lead */
 	NATIVE_ENTRY = NATIVE_CODE + 0x400,  /* where the instruction stands */
 	NATIVE_PAD_STEP = 0x40,              /* pads at NATIVE_ENTRY + k * 0x40, k = -4..-1 and 1..8 */
 	NATIVE_DATA = NATIVE_BASE + 0x5000,  /* two pages, an unmapped one before and after */
@@ -87,8 +87,8 @@ struct native_code {
 	uint32_t fixed;          /* flags undefined whatever the operands */
 	bool approximate;        /* RCPPS, RSQRTPS: floats within 1.5 * 2^-12 of each other (SDM 2) */
 };
-/* False: prints why and that the test is skipped. */
-bool session_open(struct native_session *s);
+/* False: prints why and that the test is skipped. argv[1], if any, is a seed: for a longer hunt than a test may take. */
+bool session_open(struct native_session *s, int argc, char **argv);
 void session_close(struct native_session *s);
 /* Runs the `count` cases that stand in native_before() on the real CPU and on every engine, and compares. Prints the first differences. */
 void session_check(struct native_session *s, const struct native_code *c, unsigned count);

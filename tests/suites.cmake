@@ -4,6 +4,7 @@
 set(NATIVE_ORACLE native_oracle.c native_model.c native_compare.c)
 set(test_native_integer_SOURCES ${NATIVE_ORACLE} native_encode.c)
 set(test_native_blocks_SOURCES ${NATIVE_ORACLE} native_encode.c)
+set(test_native_random_SOURCES ${NATIVE_ORACLE} native_encode.c)
 set(test_native_sse_SOURCES ${NATIVE_ORACLE})
 
 # The layering proof: isa, tlb and vmx-model link without uarch and machine into a working functional simulator.
@@ -24,3 +25,16 @@ add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/rings.bin
 add_custom_target(rings_image DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/rings.bin)
 cmake_language(DEFER CALL add_dependencies test_isa_rings rings_image)
 cmake_language(DEFER CALL set_tests_properties test_isa_rings PROPERTIES SKIP_RETURN_CODE 77)
+
+# The walker against QEMU's MMU, where Unicorn can be had.
+find_library(UNICORN_LIBRARY unicorn)
+find_path(UNICORN_INCLUDE unicorn/unicorn.h)
+if(UNICORN_LIBRARY AND UNICORN_INCLUDE AND TARGET tlb)
+	add_executable(unicorn_paging unicorn_paging.c)
+	target_include_directories(unicorn_paging PRIVATE ${CMAKE_SOURCE_DIR} ${UNICORN_INCLUDE})
+	target_link_libraries(unicorn_paging PRIVATE -Wl,--start-group ${ROOMS} -Wl,--end-group ${UNICORN_LIBRARY} ${CUNIT_LIBRARY} ${ZYDIS_LIBRARY} PkgConfig::ZLIB m)
+	add_test(NAME test_tlb_unicorn COMMAND unicorn_paging)
+else()
+	add_test(NAME test_tlb_unicorn COMMAND ${CMAKE_COMMAND} -E echo "no Unicorn here: skipped")
+	set_tests_properties(test_tlb_unicorn PROPERTIES SKIP_REGULAR_EXPRESSION "skipped")
+endif()

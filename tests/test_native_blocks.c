@@ -134,9 +134,9 @@ static void test_single_step(void)
 	report("single steps", since, differences);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	if (!session_open(&session))
+	if (!session_open(&session, argc, argv))
 		return 77; /* ctest's "skipped" */
 	if (CU_initialize_registry() != CUE_SUCCESS)
 		return 1;

@@ -147,9 +147,9 @@ static void test_sweeps(void)
 	report("every pair of bytes", since, differences);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	if (!session_open(&session))
+	if (!session_open(&session, argc, argv))
 		return 77; /* ctest's "skipped" */
 	if (CU_initialize_registry() != CUE_SUCCESS)
 		return 1;

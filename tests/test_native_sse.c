@@ -356,9 +356,9 @@ static void test_fxsave(void)
 	printf("\n    fxsave: %u images\n", cases);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	if (!session_open(&session))
+	if (!session_open(&session, argc, argv))
 		return 77; /* ctest's "skipped" */
 	if (CU_initialize_registry() != CUE_SUCCESS)
 		return 1;
