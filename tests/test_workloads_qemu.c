@@ -151,9 +151,9 @@ static void test_bench_kernels(void)
 #undef BENCH
 	};
 	char command[4096], output[OUTPUT_MAX];
-	for (size_t i = 0; qemu_present("i386") && i < sizeof files / sizeof *files; i++) {
+	for (size_t i = 0; qemu_present("x86_64") && i < sizeof files / sizeof *files; i++) {
 		snprintf(command, sizeof command,
-			 "timeout 120 qemu-system-i386 -accel tcg -m 64 -kernel '%s/workloads/bench/%s' -serial stdio -display none "
+			 "timeout 120 qemu-system-x86_64 -accel tcg -m 512 -kernel '%s/workloads/bench/%s' -serial stdio -display none "
 			 "-device isa-debug-exit,iobase=0xf4,iosize=1 -no-reboot </dev/null 2>&1", BINARY_DIR, files[i]);
 		CU_ASSERT_EQUAL(command_run(command, output), 1);
 		CU_ASSERT_STRING_EQUAL(output, "");

@@ -1,32 +1,14 @@
 /* gups: read-modify-writes at random places of 16 MiB, behind 4 KiB pages: a miss of any TLB nearly each time. */
 #include "bench.inc"
+	.set MAPPED_TABLES, 8    /* of 4 MiB each: the image and the table lie below 32 MiB */
+#include "paging.inc"
 	.set EXPECTED, 0xfa73bf27
 	.set WORDS, 4194304
 	.set UPDATES, 6000000
-	.set MAPPED_TABLES, 8    /* of 4 MiB each: the image and the table lie below 32 MiB */
 
 bench:
+	call paging_begin
 	xorl %ecx, %ecx
-	movl $3, %eax            /* P RW; address = index */
-1:	movl %eax, tables(,%ecx,4)
-	addl $4096, %eax
-	incl %ecx
-	cmpl $MAPPED_TABLES * 1024, %ecx
-	jne 1b
-	xorl %ecx, %ecx
-	movl $tables + 3, %eax
-2:	movl %eax, directory(,%ecx,4)
-	addl $4096, %eax
-	incl %ecx
-	cmpl $MAPPED_TABLES, %ecx
-	jne 2b
-	movl $directory, %eax
-	movl %eax, %cr3
-	movl %cr0, %eax
-	orl $0x80000000, %eax
-	movl %eax, %cr0
-	jmp 3f
-3:	xorl %ecx, %ecx
 4:	movl %ecx, table(,%ecx,4)
 	incl %ecx
 	cmpl $WORDS, %ecx
@@ -58,7 +40,4 @@ bench:
 
 	.bss
 	.balign 4096
-directory:
-	.skip 4096
-tables:	.skip MAPPED_TABLES * 4096
 table:	.skip WORDS * 4

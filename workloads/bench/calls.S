@@ -1,0 +1,26 @@
+/* calls: Fibonacci's numbers by recursion: calls, returns, pushes and pops. */
+#include "bench.inc"
+	.set EXPECTED, 1346269
+	.set N, 31
+
+bench:
+	movl $N, %eax
+	call fibonacci
+	ret
+
+fibonacci:                       /* EAX = n; returns its number, keeps EBX and ESI */
+	cmpl $2, %eax
+	jb 1f
+	pushl %ebx
+	pushl %esi
+	movl %eax, %ebx
+	decl %eax
+	call fibonacci
+	movl %eax, %esi
+	leal -2(%ebx), %eax
+	call fibonacci
+	addl %esi, %eax
+	popl %esi
+	popl %ebx
+	ret
+1:	ret
