@@ -191,6 +191,7 @@ static bool access_make(struct bench *b, uint64_t gva, enum access access, unsig
 	if (tag == (((gva + size - 1) & ~0xfffull) | m->tag)) {
 		f.real = (uint8_t *)(uintptr_t)(gva + e->addend);
 		f.hpa = (uint64_t)(f.real - b->phys.bytes);
+		b->mismatches += access == ACCESS_WRITE && frames_at(&b->mmu.frames, f.hpa)->flags & (FRAME_CODE | FRAME_TABLE); /* never past the tracking */
 	} else {
 		ok = m->fill(m->self, &b->cpu, gva, access, false, size, &f);
 	}
@@ -287,7 +288,9 @@ static void guest_step(struct bench *b, bool pcid)
 		control_change(b, pcid);
 	else if (what < 4)
 		table_edit(b, pcid);
-	else if (what < 8)
+	else if (what < 6) /* a block is built from some page, whatever maps it */
+		b->cpu.mem.mark_code(&b->mmu, DATA_FRAMES + draw(b) % 96 * 4096);
+	else if (what < 9)
 		cpl_set(b, draw(b) & 1 ? 3 : 0, draw(b) % 4 == 0);
 	else
 		access_make(b, gva_draw(b), draw(b) % 3, 8, draw(b));
@@ -399,6 +402,24 @@ static void test_code_pages(void)
 	bench_destroy(b);
 }
 
+/* A frame mapped at four addresses: marking it as code ends the writes through each. */
+static void test_code_page_aliases(void)
+{
+	struct bench *b = bench_create(PAGING_4LEVEL, false, 256, 64, 1);
+	uint64_t hpa = DATA_FRAMES + 9 * 4096;
+	struct memory_port *m = &b->cpu.mem;
+	for (unsigned n = 0; n < 4; n++) {
+		uint64_t gva = USER_BASE + n * 4096;
+		entry_write(b, entry_place(b, b->root[0], gva, 1), hpa | 7);
+		access_make(b, gva, ACCESS_WRITE, 8, n);
+		CU_ASSERT_EQUAL(m->table[gva >> 12 & m->mask].write, gva | m->tag);
+	}
+	m->mark_code(&b->mmu, hpa);
+	for (unsigned n = 0; n < 4; n++)
+		CU_ASSERT_EQUAL(m->table[(USER_BASE + n * 4096) >> 12 & m->mask].write, FAST_NEVER);
+	bench_destroy(b);
+}
+
 static void test_resource_control(void)
 {
 	struct bench *b = bench_create(PAGING_4LEVEL, false, 256, 64, 1);
@@ -505,6 +526,7 @@ int main(void)
 	CU_add_test(s, "tables are tracked and forgotten", test_tables_tracked_and_forgotten);
 	CU_add_test(s, "wide table stores are split", test_wide_table_stores_split);
 	CU_add_test(s, "code pages", test_code_pages);
+	CU_add_test(s, "code pages with aliases", test_code_page_aliases);
 	CU_add_test(s, "resource control", test_resource_control);
 	CU_add_test(s, "implicit supervisor accesses and SMAP", test_implicit_supervisor);
 	CU_add_test(s, "contexts", test_contexts);

@@ -14,11 +14,13 @@ enum {
 	FRAME_GRANTED = 4, /* the VMM gave it to the guest (all of memory, natively) */
 	FRAME_CACHED = 8,  /* a softtlb entry may reach it; FRAME_CACHED_WRITE: for writes. Cleared by the scan that ends those entries */
 	FRAME_CACHED_WRITE = 16,
+	FRAME_WRITE_MANY = 32, /* ... through more softtlb entries than `entry` names */
 };
 
 struct frame {
 	uint8_t flags;
 	uint8_t stores; /* table stores since a walk last read it as a table */
+	uint16_t entry[2]; /* FRAME_CACHED_WRITE: indices of the softtlb entries that may reach it for writes */
 	uint32_t gfn;   /* FRAME_TABLE: guest frame number of the table */
 };
 struct frames { struct frame *frame; uint64_t count; };

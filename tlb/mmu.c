@@ -54,14 +54,49 @@ void mmu_flush_page(struct mmu *mmu, struct cpu *cpu, uint64_t gva)
 	mmu_moved(mmu, cpu);
 }
 
+/* Ends the entries that write to a frame. False: there was none. */
+static bool frame_end_writes(struct mmu *mmu, struct frame *f, uint64_t hpa)
+{
+	const uint8_t *real = mmu->phys->bytes + (hpa & ~0xfffull);
+	if (!(f->flags & FRAME_CACHED_WRITE))
+		return false;
+	if (f->flags & FRAME_WRITE_MANY)
+		softtlb_flush_real(mmu->softtlb, real, true);
+	else
+		for (unsigned i = 0; i < 2; i++)
+			softtlb_entry_end_write(&mmu->softtlb->table[f->entry[i]], real);
+	f->flags &= (uint8_t)~(FRAME_CACHED_WRITE | FRAME_WRITE_MANY);
+	return true;
+}
+
+/* Notes that the entry of gva writes to the frame. */
+static void frame_note_write(struct mmu *mmu, struct frame *f, uint64_t gva)
+{
+	uint16_t index = (uint16_t)(gva >> 12 & mmu->softtlb->mask);
+	if (!(f->flags & FRAME_CACHED_WRITE))
+		f->entry[0] = f->entry[1] = index;
+	else if (index != f->entry[0] && index != f->entry[1]) {
+		if (f->entry[0] != f->entry[1])
+			f->flags |= FRAME_WRITE_MANY;
+		f->entry[1] = index;
+	}
+	f->flags |= FRAME_CACHED_WRITE;
+}
+
 void mmu_flush_frame(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, bool writes_only)
 {
 	struct frame *f = frames_at(&mmu->frames, hpa);
-	uint8_t cached = writes_only ? FRAME_CACHED_WRITE : FRAME_CACHED | FRAME_CACHED_WRITE;
-	if (!f || !(f->flags & cached))
+	if (!f)
 		return;
-	f->flags &= (uint8_t)~cached;
-	softtlb_flush_real(mmu->softtlb, mmu->phys->bytes + (hpa & ~0xfffull), writes_only);
+	if (writes_only) {
+		if (frame_end_writes(mmu, f, hpa))
+			mmu_moved(mmu, cpu);
+		return;
+	}
+	if (!(f->flags & FRAME_CACHED))
+		return;
+	f->flags &= (uint8_t)~(FRAME_CACHED | FRAME_CACHED_WRITE | FRAME_WRITE_MANY);
+	softtlb_flush_real(mmu->softtlb, mmu->phys->bytes + (hpa & ~0xfffull), false);
 	mmu_moved(mmu, cpu);
 }
 
@@ -165,7 +200,7 @@ static void entry_insert(struct mmu *mmu, struct frame *f, uint64_t gva, uint64_
 			e->read = key;
 		if (t->write_ok && !(f->flags & (FRAME_CODE | FRAME_TABLE))) {
 			e->write = key;
-			f->flags |= FRAME_CACHED_WRITE;
+			frame_note_write(mmu, f, gva);
 		}
 	}
 	f->flags |= FRAME_CACHED;
@@ -269,10 +304,7 @@ static void mmu_mark_code(void *self, uint64_t hpa)
 	if (!f || (f->flags & FRAME_CODE))
 		return;
 	f->flags |= FRAME_CODE;
-	if (f->flags & FRAME_CACHED_WRITE) {
-		f->flags &= (uint8_t)~FRAME_CACHED_WRITE;
-		softtlb_flush_real(mmu->softtlb, mmu->phys->bytes + (hpa & ~0xfffull), true);
-	}
+	frame_end_writes(mmu, f, hpa);
 }
 
 /* ---- control registers and invalidations ---- */

@@ -15,7 +15,7 @@ static void table_clear(struct softtlb *s)
 bool softtlb_create(struct softtlb *s, unsigned entries)
 {
 	*s = (struct softtlb){ 0 };
-	if (entries == 0 || (entries & (entries - 1)))
+	if (entries == 0 || (entries & (entries - 1)) || entries > SOFTTLB_MAX)
 		return false;
 	s->table = aligned_alloc(64, entries < 2 ? 64 : entries * sizeof *s->table);
 	if (!s->table)
@@ -115,11 +115,22 @@ void softtlb_flush_page(struct softtlb *s, uint64_t gva)
 	}
 }
 
+static bool entry_reaches(const struct fast_entry *e, const uint8_t *page)
+{
+	return entry_page(e) + e->addend == (uint64_t)(uintptr_t)page;
+}
+
+void softtlb_entry_end_write(struct fast_entry *e, const uint8_t *page)
+{
+	if (entry_reaches(e, page))
+		e->write = FAST_NEVER;
+}
+
 void softtlb_flush_real(struct softtlb *s, const uint8_t *page, bool writes_only)
 {
 	for (uint64_t i = 0; i <= s->mask; i++) {
 		struct fast_entry *e = &s->table[i];
-		if (entry_page(e) + e->addend != (uint64_t)(uintptr_t)page)
+		if (!entry_reaches(e, page))
 			continue;
 		if (writes_only)
 			e->write = FAST_NEVER;

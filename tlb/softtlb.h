@@ -10,6 +10,7 @@
 #define TLB_SOFTTLB_H
 #include "../isa/ports.h"
 
+#define SOFTTLB_MAX 65536 /* entries: struct frame keeps indices in 16 bits */
 #define SOFTTLB_SLOTS 1023
 #define SOFTTLB_CONTEXTS 64 /* remembered at once; more than the processes that take turns in our guests */
 
@@ -44,6 +45,8 @@ void softtlb_flush(struct softtlb *s, uint64_t stamp);
 void softtlb_flush_page(struct softtlb *s, uint64_t gva);
 /* Ends entries that reach the real page; for writes only, or for all accesses. */
 void softtlb_flush_real(struct softtlb *s, const uint8_t *page, bool writes_only);
+/* The same for writes through one entry. */
+void softtlb_entry_end_write(struct fast_entry *e, const uint8_t *page);
 /* Notes a mapping of a page larger than 4 KiB. */
 void softtlb_note_large(struct softtlb *s, uint64_t gva, unsigned shift);
 
