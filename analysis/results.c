@@ -1,8 +1,7 @@
 /* The results database: schema.sql is compiled in. */
-#include "results.h"
+#include "results_private.h"
 #include <gsl/gsl_version.h>
 #include <math.h>
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +11,6 @@ static const char schema[] = {
 #include "schema.inc"
 	, 0
 };
-
-struct results_db { sqlite3 *sql; char path[512]; int64_t provenance; };
 
 const char *results_program_version(void)
 {

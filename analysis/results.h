@@ -36,8 +36,10 @@ bool compare_good(const struct run_result *runs, unsigned n);
 void compare_print(FILE *out, const struct run_result *runs, unsigned n);
 /* The same as one JSON object. */
 void compare_print_json(FILE *out, const struct run_result *runs, unsigned n);
-/* Over several seeds: each technique's mean cycles with its interval of confidence; and the linear fit of cycles on misses and exits over all execution runs, where it can be made. */
-void compare_print_statistics(FILE *out, const struct run_result *runs, unsigned n);
+/* Over several seeds: each technique's mean cycles with its interval of confidence. Nothing for one seed. */
+void compare_print_seeds(FILE *out, const struct run_result *runs, unsigned n);
+/* The linear model of the literature: runs are of several TLB sizes; each technique's cycles are fitted on its walk references. */
+void compare_print_fit(FILE *out, const struct run_result *runs, unsigned n);
 /* One run's summary. */
 void result_print(FILE *out, const struct run_result *r);
 void result_print_json(FILE *out, const struct run_result *r);

@@ -19,7 +19,7 @@ struct comparison {
 	char trace[2][300];                /* recordings: native image, paravirtual image */
 	char directory[256];               /* they lie in */
 	struct runner *runner;             /* [execution of all techniques..., replay of all techniques...], a seed at a time */
-	unsigned runners;
+	unsigned runners, main_runners;    /* of them: those that the tables show; after them: those of --fit */
 	struct progress progress;
 	unsigned jobs;
 	/* the pool */
@@ -143,23 +143,51 @@ static bool seed_run(struct comparison *c, uint64_t seed)
 	return true;
 }
 
+/* Half, a quarter, ... of the second-level TLB, in sets. */
+#define FIT_SIZES 5
+
+static bool fit_run(struct comparison *c)
+{
+	char error[640];
+	unsigned first = c->runners;
+	for (unsigned t = 0; t < TECHNIQUES; t++)
+		for (unsigned size = 0; c->wanted[t] && size < FIT_SIZES; size++) {
+			if (!runner_add(c, t, c->config->machine.seed, false, error, sizeof error))
+				return complain(STATUS_USAGE, "%s", error), false;
+			struct runner *r = &c->runner[c->runners - 1];
+			r->record = NULL;
+			for (unsigned a = 0; a < TLB_ARRAYS; a++) {
+				struct tlb_geometry *g = &r->config.preset.tlb.l2[a];
+				unsigned sets = g->ways ? (g->entries / g->ways) >> size : 0;
+				g->entries = (sets ? sets : 1) * g->ways;
+			}
+		}
+	pool_run(c, first, c->runners);
+	return true;
+}
+
 static bool comparison_run(struct comparison *c)
 {
-	unsigned seeds = c->options->seeds, each = 0;
+	unsigned seeds = c->options->seeds, each = 0, fits = 0;
 	for (unsigned t = 0; t < TECHNIQUES; t++)
 		each += technique_runs(c, t) + (c->wanted[t] && !c->options->no_replay);
-	c->runner = calloc((size_t)seeds * each, sizeof *c->runner);
+	for (unsigned t = 0; c->options->fit && t < TECHNIQUES; t++)
+		fits += c->wanted[t] ? FIT_SIZES : 0;
+	c->runner = calloc((size_t)seeds * each + fits, sizeof *c->runner);
 	if (!c->runner) {
 		complain(STATUS_FAILED, "out of memory");
 		return false;
 	}
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	c->jobs = c->options->jobs ? c->options->jobs : processors > 0 ? (unsigned)processors : 1;
-	progress_create(&c->progress, c->options->progress, seeds * each);
+	progress_create(&c->progress, c->options->progress, seeds * each + fits);
 	pthread_mutex_init(&c->lock, NULL);
 	bool ok = true;
 	for (unsigned s = 0; ok && s < seeds; s++)
 		ok = seed_run(c, c->config->machine.seed + s);
+	c->main_runners = c->runners;
+	if (ok && c->options->fit)
+		ok = fit_run(c);
 	pthread_mutex_destroy(&c->lock);
 	progress_destroy(&c->progress);
 	for (unsigned i = 0; ok && i < c->runners; i++)
@@ -190,13 +218,20 @@ static bool comparison_store(const struct comparison *c, const struct run_result
 static unsigned runs_collect(const struct comparison *c, struct run_result *runs)
 {
 	unsigned n = 0;
-	for (unsigned i = 0; i < c->runners; i++)
+	for (unsigned i = 0; i < c->main_runners; i++)
 		runs[i] = c->runner[i].result;
-	compare_fill(runs, c->runners);
-	for (unsigned i = 0; i < c->runners; i++)
+	compare_fill(runs, c->main_runners);
+	for (unsigned i = 0; i < c->main_runners; i++)
 		if (c->wanted[technique_find(runs[i].technique)->id])
 			runs[n++] = runs[i];
 	return n;
+}
+
+static void fit_show(const struct comparison *c, struct run_result *runs)
+{
+	for (unsigned i = c->main_runners; i < c->runners; i++)
+		runs[i - c->main_runners] = c->runner[i].result;
+	compare_print_fit(stdout, runs, c->runners - c->main_runners);
 }
 
 static int comparison_show(const struct comparison *c)
@@ -209,11 +244,13 @@ static int comparison_show(const struct comparison *c)
 		compare_print_json(stdout, runs, n);
 	} else {
 		compare_print(stdout, runs, n);
-		compare_print_statistics(stdout, runs, n);
+		compare_print_seeds(stdout, runs, n);
 	}
-	int status = comparison_store(c, runs, n) && compare_good(runs, n) ? STATUS_GOOD : STATUS_FAILED;
-	if (status && !c->options->json)
-		complain(status, "the runs are not all equivalent, or did not all end as they should: see \"equivalence\", \"resource control\" and the state hashes");
+	int status = comparison_store(c, runs, n) ? STATUS_GOOD : STATUS_FAILED;
+	if (!status && !compare_good(runs, n))
+		status = complain(STATUS_FAILED, "the runs are not all equivalent, or did not all end as they should: see \"equivalence\", \"resource control\" and the state hashes");
+	if (c->options->fit && !c->options->json)
+		fit_show(c, runs);
 	free(runs);
 	return status;
 }

@@ -1,4 +1,5 @@
 /* ringside list: every registry, by topic. A topic is a row: a function that gives its i-th entry. */
+#include "bench.h"
 #include "options.h"
 #include "../tlb/tlb_array.h"
 #include "../tlb/walk_cache.h"
@@ -93,6 +94,11 @@ static bool topic_events(unsigned i, struct entry *e)
 	return i < sizeof rows / sizeof *rows && entry_set(e, rows[i][0], rows[i][1]);
 }
 
+static bool topic_bench(unsigned i, struct entry *e)
+{
+	return i < bench_kernel_count && entry_set(e, bench_kernels[i].name, bench_kernels[i].what);
+}
+
 static bool topic_keys(unsigned i, struct entry *e)
 {
 	struct config c;
@@ -122,6 +128,7 @@ static const struct topic { const char *name, *text; topic_fn *get; } topics[] =
 	{ "vmm-work", "kinds of VMM work", topic_works },
 	{ "sensitive", "sensitive instructions that a technique may trap", topic_sensitive },
 	{ "trace-events", "event kinds in a trace", topic_events },
+	{ "bench", "kernels of ringside bench", topic_bench },
 	{ "keys", "configuration keys, for YAML files and --set", topic_keys },
 };
 #define TOPICS (sizeof topics / sizeof *topics)

@@ -40,6 +40,12 @@ static const struct help_row { enum command_set command; const char *text; } hel
 	{ INFO, "usage: ringside trace info FILE [options]\n\n"
 		"Shows what a trace holds, and whether it is whole: every chunk is read and checked.\n\n"
 		"  ringside trace info forkwait.trace --json\n" },
+	{ BENCHES, "usage: ringside bench [options]\n\n"
+		"Runs small Multiboot kernels of known length on Ringside (functional, modelled TLBs only, fixed core) and on Debian's\n"
+		"Bochs and QEMU where installed, in turn, and prints their speeds, the ratios, and what limits the fixed model.\n\n"
+		"  ringside bench\n"
+		"  ringside bench --kernels sort,gups,syscall --runs 5\n"
+		"  ringside bench --json --db results.db\n" },
 	{ LIST, "usage: ringside list [TOPIC] [options]\n\n"
 		"Shows what there is. Without a topic: the topics.\n\n"
 		"  ringside list techniques\n"
@@ -104,7 +110,9 @@ static bool option_take(struct options *o, enum option_id id, const char *value,
 	case OPTION_TECHNIQUE: return option_setting(o, "technique", o->technique = value, error, error_size);
 	case OPTION_TECHNIQUES: o->techniques = value; return true;
 	case OPTION_DB: o->db = value; return true;
+	case OPTION_KERNELS: o->kernels = value; return true;
 	case OPTION_OUTPUT: o->output = value; return true;
+	case OPTION_FIT: o->fit = true; return true;
 	case OPTION_NO_REPLAY: o->no_replay = true; return true;
 	case OPTION_JSON: o->json = true; return true;
 	case OPTION_CONSOLE: o->console = true; return true;
@@ -112,6 +120,7 @@ static bool option_take(struct options *o, enum option_id id, const char *value,
 	case OPTION_PRINT_CONFIG: o->print_config = true; return true;
 	case OPTION_HELP: o->help = true; return true;
 	case OPTION_SEEDS: snprintf(error, error_size, "--seeds %.40s: give a number from 1 to 100", value); return count_parse(value, 100, &o->seeds);
+	case OPTION_RUNS: snprintf(error, error_size, "--runs %.40s: give a number from 1 to 15", value); return count_parse(value, 15, &o->runs);
 	case OPTION_JOBS: snprintf(error, error_size, "--jobs %.40s: give a number from 1 to 64", value); return count_parse(value, 64, &o->jobs);
 	default: return false;
 	}

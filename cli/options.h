@@ -11,7 +11,7 @@
 
 enum { STATUS_GOOD = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
-enum command_set { RUN = 1, COMPARE = 2, RECORD = 4, REPLAY = 8, INFO = 16, LIST = 32, ALL = 63 };
+enum command_set { RUN = 1, COMPARE = 2, RECORD = 4, REPLAY = 8, INFO = 16, LIST = 32, BENCHES = 64, ALL = 127 };
 enum option_id {
 	OPTION_FIRST = 256,
 #define OPTION(id, name, argument, commands, help) OPTION_##id,
@@ -22,9 +22,9 @@ enum option_id {
 
 struct options {
 	struct settings settings;   /* file first, then the command line's */
-	const char *techniques, *technique, *db, *output;
-	unsigned seeds, jobs;
-	bool no_replay, json, console, progress, print_config, help;
+	const char *techniques, *technique, *db, *output, *kernels;
+	unsigned seeds, jobs, runs;
+	bool fit, no_replay, json, console, progress, print_config, help;
 	const char *operand[4];
 	unsigned operands;
 };
@@ -42,5 +42,5 @@ bool options_config(struct options *o, const char *path, struct config *c);
 int complain(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 typedef int command_fn(int argc, char **argv);
-command_fn cmd_run, cmd_compare, cmd_trace, cmd_list;
+command_fn cmd_run, cmd_compare, cmd_trace, cmd_list, cmd_bench;
 #endif
