@@ -46,6 +46,10 @@ void sys_sysret(struct cpu *cpu, const struct sys_operands *o)
 	cpu->rip = wide ? cpu->reg[REG_CX] : cpu->reg[REG_CX] & 0xffffffff;
 	eflags_write(cpu, cpu->reg[REG_R11], 0x3c7fd7);
 	fast_segments(cpu, (uint16_t)(wide ? base + 16 : base), (uint16_t)(base + 8), 3, wide);
+	if (cpu->eflags & FLAG_TF) { /* unlike IRET, which lets one instruction pass: the trap is SYSRET's own, in the ring it returned to */
+		cpu->dr[6] |= 1u << 14;
+		cpu_deliver(cpu, VEC_DB, -1, false, false, 0);
+	}
 }
 
 void sys_sysenter(struct cpu *cpu, const struct sys_operands *o)

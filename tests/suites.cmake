@@ -16,14 +16,19 @@ add_executable(ringside-functional functional_main.c ${CMAKE_CURRENT_BINARY_DIR}
 target_link_libraries(ringside-functional PRIVATE -Wl,--start-group vmx_model tlb isa -Wl,--end-group)
 add_test(NAME layering COMMAND ringside-functional ${CMAKE_CURRENT_BINARY_DIR}/functional_guest.bin)
 
-# The guest image of test_isa_rings: 32-bit code, linked flat for Multiboot's address fields. -m32 needs no 32-bit libraries here. 77: no QEMU to compare with.
-set(RINGS_FLAGS -m32 -march=i686 -O1 -ffreestanding -fno-pic -fno-stack-protector -mgeneral-regs-only -fno-asynchronous-unwind-tables -nostdlib -static
+# The guest images of test_isa_rings, linked flat for Multiboot's address fields. -m32 needs no 32-bit libraries here. 77: no QEMU to compare with.
+set(RINGS_FLAGS -O1 -ffreestanding -fno-pic -no-pie -mno-red-zone -fno-stack-protector -mgeneral-regs-only -fno-asynchronous-unwind-tables -nostdlib -static
 	-Wl,-Ttext,0x100000 -Wl,--oformat,binary -Wl,-e,start -Wl,--build-id=none)
-add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/rings.bin
-	COMMAND gcc ${RINGS_FLAGS} -o rings.bin ${CMAKE_CURRENT_SOURCE_DIR}/rings/rings.S ${CMAKE_CURRENT_SOURCE_DIR}/rings/rings.c
-	DEPENDS rings/rings.S rings/rings.c WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR} VERBATIM)
-add_custom_target(rings_image DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/rings.bin)
-cmake_language(DEFER CALL add_dependencies test_isa_rings rings_image)
+foreach(image "rings -m32 -march=i686" "rings64 -m64")
+	separate_arguments(image)
+	list(POP_FRONT image name)
+	add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/${name}.bin
+		COMMAND gcc ${image} ${RINGS_FLAGS} -o ${name}.bin ${CMAKE_CURRENT_SOURCE_DIR}/rings/${name}.S ${CMAKE_CURRENT_SOURCE_DIR}/rings/${name}.c
+		DEPENDS rings/${name}.S rings/${name}.c WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR} VERBATIM)
+	list(APPEND RINGS_IMAGES ${CMAKE_CURRENT_BINARY_DIR}/${name}.bin)
+endforeach()
+add_custom_target(rings_images DEPENDS ${RINGS_IMAGES})
+cmake_language(DEFER CALL add_dependencies test_isa_rings rings_images)
 cmake_language(DEFER CALL set_tests_properties test_isa_rings PROPERTIES SKIP_RETURN_CODE 77)
 
 # The walker against QEMU's MMU, where Unicorn can be had.

@@ -681,6 +681,13 @@ static void test_long_faults(void)
 	expect(box_run(b, sys_iret, (struct sys_operands){ .size = 8 }), VEC_GP, 0, "iretq with NT: no tasks in long mode");
 	b->cpu.eflags &= ~FLAG_NT;
 	expect(box_run(b, sys_far_jmp_mem, (struct sys_operands){ .seg = SEG_DS, .offset = OPERAND }), VEC_GP, 0, "far jmp, null");
+	put(b, OPERAND, 0x0000800000000000, 8), put(b, OPERAND + 8, LONG0, 2);
+	expect(box_run(b, sys_far_jmp_mem, (struct sys_operands){ .seg = SEG_DS, .offset = OPERAND, .size = 8 }), VEC_GP, 0, "far jmp, target not canonical");
+	expect(box_run(b, sys_far_call_mem, (struct sys_operands){ .seg = SEG_DS, .offset = OPERAND, .size = 8 }), VEC_GP, 0, "far call, target not canonical");
+	put(b, GDT + GATE_LONG + 8, 0x00008000, 8), put(b, OPERAND, 0, 8), put(b, OPERAND + 4, GATE_LONG, 2);
+	expect(box_run(b, sys_far_call_mem, (struct sys_operands){ .seg = SEG_DS, .offset = OPERAND }), VEC_GP, 0, "call gate, target not canonical");
+	put(b, IDT + 16 * 0x21 + 8, 0x00008000, 8);
+	expect(box_run(b, sys_int_n, (struct sys_operands){ .imm = 0x21 }), VEC_GP, 0, "int n, target not canonical");
 	put(b, OPERAND + 4, LONG_BOTH, 2);
 	expect(box_run(b, sys_far_jmp_mem, (struct sys_operands){ .seg = SEG_DS, .offset = OPERAND }), VEC_GP, LONG_BOTH, "L and D");
 	put(b, OPERAND + 4, CODE0, 2);
@@ -763,6 +770,18 @@ static void test_fast_calls(void)
 	CU_ASSERT_EQUAL(c->seg[SEG_SS].selector, 0x6b);
 	CU_ASSERT_EQUAL(c->rip, 0x7000);
 	CU_ASSERT_EQUAL(c->reg[REG_SP], 0x8000);
+	c->sysenter_cs = 3;
+	expect(box_run(b, sys_sysenter, (struct sys_operands){ 0 }), VEC_GP, 0, "sysenter, null CS with RPL bits");
+	box_destroy(b);
+	b = box_create_long(0);
+	b->cpu.sysenter_cs = 0x40, b->cpu.reg[REG_DX] = 0x0000800000000000;
+	expect(box_run(b, sys_sysexit, (struct sys_operands){ .size = 8 }), VEC_GP, 0, "sysexit, rdx not canonical");
+	b->cpu.reg[REG_DX] = 0, b->cpu.reg[REG_CX] = 0x0000800000000000;
+	expect(box_run(b, sys_sysexit, (struct sys_operands){ .size = 8 }), VEC_GP, 0, "sysexit, rcx not canonical");
+	b->cpu.reg[REG_CX] = 0x5000, b->cpu.reg[REG_R11] = FLAG_TF;
+	expect(box_run(b, sys_sysret, (struct sys_operands){ .size = 8 }), -1, 0, "sysret with TF");
+	CU_ASSERT_EQUAL(b->cpu.rip, HANDLER + 16 * VEC_DB); /* at once, with the user's RIP */
+	CU_ASSERT_EQUAL(get(b, b->cpu.reg[REG_SP], 8), 0x5000);
 	box_destroy(b);
 }
 
@@ -888,6 +907,16 @@ static void test_queries(void)
 				}
 			}
 	CU_ASSERT_EQUAL(wrong, 0);
+	box_destroy(b);
+	b = box_create_long(0); /* long mode: the same tables' other column */
+	b->cpu.reg[REG_AX] = DATA1;
+	for (unsigned type = 0; type < 16; type++)
+		for (unsigned limit = 0; limit < 2; limit++) {
+			describe(b, DATA1, descriptor(0x1000, 0x12345, 0x80 | type, 0));
+			bool yes = type == 2 || type == 9 || type == 11 || (type == 12 && !limit);
+			expect(box_run(b, limit ? sys_lsl : sys_lar, (struct sys_operands){ .reg = REG_BX, .rm = REG_AX }), -1, 0, "lar/lsl");
+			CU_ASSERT_EQUAL(!!(flags_get(&b->cpu) & FLAG_ZF), yes);
+		}
 	box_destroy(b);
 }
 
