@@ -95,8 +95,9 @@ void sys_pause(struct cpu *cpu, const struct sys_operands *o)
 void sys_bound(struct cpu *cpu, const struct sys_operands *o)
 {
 	unsigned size = o->size;
-	uint64_t at = segment_linear(cpu, o->seg, o->offset, 2 * size, ACCESS_READ);
-	uint64_t lower = mem_read_u(cpu, at, size, false), upper = mem_read_u(cpu, at + size, size, false);
+	uint64_t lower = mem_read_u(cpu, segment_linear(cpu, o->seg, o->offset, size, ACCESS_READ), size, false); /* two operands, each with its own checks */
+	uint64_t next = (o->offset + size) & width_mask(o->address_size);
+	uint64_t upper = mem_read_u(cpu, segment_linear(cpu, o->seg, next, size, ACCESS_READ), size, false);
 	int32_t index = size == 2 ? (int16_t)cpu->reg[o->reg] : (int32_t)cpu->reg[o->reg];
 	int32_t low = size == 2 ? (int16_t)lower : (int32_t)lower, high = size == 2 ? (int16_t)upper : (int32_t)upper;
 	if (index < low || index > high)
