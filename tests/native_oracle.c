@@ -181,6 +181,7 @@ static void child_case(const struct native_state *in, struct native_state *out)
 	LIVE->mxcsr = in->mxcsr;
 	memcpy((void *)NATIVE_WINDOW, in->data, sizeof in->data);
 	memcpy((void *)NATIVE_STACK_WINDOW, in->stack, sizeof in->stack);
+	LIVE->rip = 0; /* pads write the lower half */
 	LIVE->error = 0;
 	LIVE->cr2 = 0;
 	LIVE->vector = -3;
