@@ -27,7 +27,7 @@ enum access { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_EXEC = 2 };
 
 /*
  * One entry of the fast translation table (32 bytes). It matches when tag == ((gva of the last byte & ~0xfff) | memory_port.tag), so an access that
- * crosses a page never matches. A tag that cannot match (FAST_NEVER) sends every access to the slow path: code pages and page tables for writes.
+ * crosses a page never matches (neighbouring pages have different indices: mask >= 1). A tag that cannot match (FAST_NEVER) sends every access to the slow path: code pages and page tables for writes.
  */
 struct fast_entry {
 	uint64_t read, write, exec;

@@ -440,6 +440,23 @@ static void test_resource_control(void)
 	bench_destroy(b);
 }
 
+/* An access that crosses pages is looked up at the first page's index with the last byte's tag, and must not find the second page's entry: not in the smallest table either. */
+static void test_crossing_never_matches(void)
+{
+	for (unsigned entries = 1; entries <= 4; entries *= 2) {
+		struct bench *b = bench_create(PAGING_4LEVEL, false, entries, 64, 1);
+		const struct memory_port *m = &b->cpu.mem;
+		for (unsigned n = 0; n < 8; n++) {
+			uint64_t gva = USER_BASE + (n + 1) * 4096 - 4, tag = ((gva + 7) & ~0xfffull) | m->tag;
+			access_make(b, gva + 4, ACCESS_WRITE, 4, 0);
+			const struct fast_entry *e = &m->table[gva >> 12 & m->mask], *second = &m->table[(gva + 4) >> 12 & m->mask];
+			CU_ASSERT_EQUAL(second->write, tag);
+			CU_ASSERT(e->read != tag && e->write != tag && e->exec != tag);
+		}
+		bench_destroy(b);
+	}
+}
+
 static void test_implicit_supervisor(void)
 {
 	struct bench *b = bench_create(PAGING_4LEVEL, false, 256, 64, 1);
@@ -528,6 +545,7 @@ int main(void)
 	CU_add_test(s, "code pages", test_code_pages);
 	CU_add_test(s, "code pages with aliases", test_code_page_aliases);
 	CU_add_test(s, "resource control", test_resource_control);
+	CU_add_test(s, "crossing accesses never match", test_crossing_never_matches);
 	CU_add_test(s, "implicit supervisor accesses and SMAP", test_implicit_supervisor);
 	CU_add_test(s, "contexts", test_contexts);
 	CU_add_test(s, "replay", test_replay_paths);

@@ -191,7 +191,7 @@ static void entry_insert(struct mmu *mmu, struct frame *f, uint64_t gva, uint64_
 	uint64_t key = (gva & ~0xfffull) | tag, addend = (uint64_t)(uintptr_t)real - gva;
 	bool same = e->addend == addend && (e->read == key || e->write == key || e->exec == key);
 	if (!same)
-		*e = (struct fast_entry){ FAST_NEVER, FAST_NEVER, FAST_NEVER, addend };
+		softtlb_entry_begin(mmu->softtlb, e, addend);
 	if (access == ACCESS_EXEC) {
 		if (t->exec_ok)
 			e->exec = key;

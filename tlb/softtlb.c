@@ -17,7 +17,10 @@ bool softtlb_create(struct softtlb *s, unsigned entries)
 	*s = (struct softtlb){ 0 };
 	if (entries == 0 || (entries & (entries - 1)) || entries > SOFTTLB_MAX)
 		return false;
-	s->table = aligned_alloc(64, entries < 2 ? 64 : entries * sizeof *s->table);
+	s->single = entries == 1;
+	if (s->single)
+		entries = 2;
+	s->table = aligned_alloc(64, entries * sizeof *s->table);
 	if (!s->table)
 		return false;
 	s->mask = entries - 1;
@@ -137,6 +140,13 @@ void softtlb_flush_real(struct softtlb *s, const uint8_t *page, bool writes_only
 		else
 			*e = nothing;
 	}
+}
+
+void softtlb_entry_begin(struct softtlb *s, struct fast_entry *e, uint64_t addend)
+{
+	if (s->single)
+		s->table[e == s->table] = nothing;
+	*e = (struct fast_entry){ FAST_NEVER, FAST_NEVER, FAST_NEVER, addend };
 }
 
 void softtlb_note_large(struct softtlb *s, uint64_t gva, unsigned shift)

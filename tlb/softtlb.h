@@ -4,6 +4,9 @@
  * Invariant: an entry matches only while its context slot is the present one. A context that ends gives its slot back never, until the whole table is emptied; so ending
  * a context costs nothing. A table of any size gives the same results: an entry only saves a translation whose answer would be the same.
  *
+ * Two neighbouring pages never share an index: an access that crosses from one to the other is looked up at the index of the first with the tag of the second, and must miss
+ * (isa/ports.h). So a softtlb of one entry has two places, of which one is used.
+ *
  * A tag (12 bits):  slot << 2 | mode.  Slots are 0 .. 1022, so that no tag is FAST_NEVER.
  */
 #ifndef TLB_SOFTTLB_H
@@ -26,6 +29,7 @@ struct softtlb_context {
 struct softtlb {
 	struct fast_entry *table;
 	uint64_t mask;
+	bool single;                  /* hostile build: one entry */
 	unsigned slots_used;
 	struct softtlb_context *now;
 	struct softtlb_context context[SOFTTLB_CONTEXTS];
@@ -47,6 +51,8 @@ void softtlb_flush_page(struct softtlb *s, uint64_t gva);
 void softtlb_flush_real(struct softtlb *s, const uint8_t *page, bool writes_only);
 /* The same for writes through one entry. */
 void softtlb_entry_end_write(struct fast_entry *e, const uint8_t *page);
+/* Gives a place to another page: nothing matches yet. */
+void softtlb_entry_begin(struct softtlb *s, struct fast_entry *e, uint64_t addend);
 /* Notes a mapping of a page larger than 4 KiB. */
 void softtlb_note_large(struct softtlb *s, uint64_t gva, unsigned shift);
 
