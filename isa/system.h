@@ -23,7 +23,7 @@ sys_fn sys_cli, sys_sti, sys_pushf, sys_popf;
 /* port I/O: imm = port, or DX when `reg` says so (reg = REG_DX); string forms honour rep, DF, address_size and are interruptible: they set rip back to the instruction when iterations remain */
 sys_fn sys_in, sys_out, sys_ins, sys_outs;
 /* other */
-sys_fn sys_bound, sys_enter, sys_xlat;
+sys_fn sys_bound, sys_enter;
 
 /* rip of the instruction being executed (for restarts): valid inside any helper, where cpu->rip is already the next one's. Defined in isa/block.c. */
 uint64_t cpu_insn_start(const struct cpu *cpu);

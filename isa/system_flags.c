@@ -129,9 +129,3 @@ void sys_enter(struct cpu *cpu, const struct sys_operands *o)
 	stack_commit(cpu, &s);
 	register_write(cpu, REG_BP, top, size == 8 ? 8 : s.mask == 0xffff || size == 2 ? 2 : 4);
 }
-
-void sys_xlat(struct cpu *cpu, const struct sys_operands *o)
-{
-	uint64_t offset = (cpu->reg[REG_BX] + (cpu->reg[REG_AX] & 0xff)) & width_mask(o->address_size);
-	register_write(cpu, REG_AX, mem_read_u(cpu, segment_linear(cpu, o->seg, offset, 1, ACCESS_READ), 1, false), 1);
-}
