@@ -63,7 +63,7 @@ done:	movl kernel_stack, %esp
 	ret
 
 	.data
-	.balign 8
+	.balign 4096
 gdt:	.quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff, 0x0000890000000067
 gdt_pointer:
 	.word gdt_pointer - gdt - 1

@@ -85,7 +85,7 @@ done:	ljmp *compatibility(%rip)
 	ret
 
 	.data
-	.balign 8
+	.balign 4096
 gdt:	.quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff, 0x00cff3000000ffff, 0x00affb000000ffff
 gdt_pointer:
 	.word gdt_pointer - gdt - 1
