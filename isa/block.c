@@ -122,6 +122,39 @@ void block_cache_invalidate_page(struct cpu *cpu, uint64_t hpa)
 	}
 }
 
+/* Whether [hpa, hpa+size), within one page, has bytes of the block. */
+static bool block_overlaps(const struct block *b, uint64_t hpa, unsigned size)
+{
+	unsigned first = b->straddle ? 4096 - (unsigned)(b->hpa & 4095) : b->bytes;
+	bool in_first = hpa < b->hpa + first && hpa + size > b->hpa;
+	return in_first || (b->straddle && hpa < b->hpa2 + (b->bytes - first) && hpa + size > b->hpa2);
+}
+
+bool block_cache_store(struct cpu *cpu, uint64_t hpa, unsigned size)
+{
+	struct block_cache *c = cpu->blocks;
+	unsigned slot = page_slot(hpa);
+	bool left = false, hit = false;
+	for (struct block **at = &c->page[slot], *b = *at; b; b = *at) {
+		unsigned way = page_slot(b->hpa) != slot;
+		if (!b->dead && block_overlaps(b, hpa, size)) {
+			block_kill(cpu, b);
+			hit = true;
+		}
+		left |= !b->dead && block_in_page(b, hpa);
+		if (b->dead)
+			*at = b->page_next[way];
+		else
+			at = &b->page_next[way];
+	}
+	c->misses[slot] = hit ? 0 : (uint8_t)(c->misses[slot] + 1);
+	if (!left || c->misses[slot] < STORE_MISSES)
+		return left;
+	c->misses[slot] = 0;
+	block_cache_invalidate_page(cpu, hpa);
+	return false;
+}
+
 void block_cache_invalidate_all(struct cpu *cpu)
 {
 	struct block_cache *c = cpu->blocks;

@@ -43,11 +43,13 @@ struct block {
 };
 
 enum { JUMP_SLOTS = 4096, HASH_SLOTS = 1 << 16, PAGE_SLOTS = 1 << 13 };
+enum { STORE_MISSES = 200 }; /* stores beside the code of a page before its blocks go, so that data may be written fast */
 
 struct block_cache {
 	struct block *jump[JUMP_SLOTS];  /* by offset in CS: the first place to look */
 	struct block *hash[HASH_SLOTS];
 	struct block *page[PAGE_SLOTS];  /* heads of page_next lists */
+	uint8_t misses[PAGE_SLOTS];      /* stores to the page that met no block, since one did */
 	struct block *graves;            /* dead blocks, still pointed to by chains; through hash_next */
 	struct block *nowhere;           /* a dead block of no instructions */
 	struct block_dictionary *dictionary;

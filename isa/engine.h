@@ -24,6 +24,8 @@ void block_cache_destroy(struct block_cache *c);
 /* All blocks of one physical page die (self-modifying code), or all blocks (trap set changed). Running blocks stay allocated until the engine is at a boundary. */
 void block_cache_invalidate_page(struct cpu *cpu, uint64_t hpa);
 void block_cache_invalidate_all(struct cpu *cpu);
+/* A store of `size` bytes within one page: kills the blocks that it changes. Returns whether the page still has blocks: then stores to it must go on being seen. */
+bool block_cache_store(struct cpu *cpu, uint64_t hpa, unsigned size);
 /* Static facts of `bytes` of code for a dictionary entry (what the live engine would have entered): used by replay to crack blocks from a trace. Returns false when not decodable. */
 bool block_static_crack(const uint8_t *code, unsigned bytes, unsigned mode, struct block_static *out);
 

@@ -47,8 +47,7 @@ static inline void flat_store(void *self, struct cpu *cpu, uint64_t gva, const s
 	(void)supervisor;
 	event_put(cpu->events, EV_STORE, cpu->cpl == 3 ? EVF_USER : 0, size, 0, gva);
 	memcpy(where->real, data, size);
-	f->code[gva >> 12] = false;
-	block_cache_invalidate_page(cpu, gva & ~0xfffull);
+	f->code[gva >> 12] = block_cache_store(cpu, where->hpa, size);
 }
 
 static inline void flat_mark_code(void *self, uint64_t hpa)

@@ -508,6 +508,23 @@ static void test_own_block(void)
 		}
 }
 
+/* Data beside code: 1000 stores to the loop's own page, then one that changes the loop's increment from 1 to 2, then 1000 more. */
+CODE64(beside64, "mov $2,%ebp\n lea 4f(%rip),%rbx\n 3: mov $1000,%ecx\n 1: incl (%rbx)\n mov %cl,8(%rbx)\n 2: add $1,%eax\n dec %ecx\n jnz 1b\n movb $2,2b+2(%rip)\n"
+		 "dec %ebp\n jnz 3b\n hlt\n .balign 64\n 4: .quad 0,0\n")
+static void test_data_beside_code(void)
+{
+	for (const struct engine *e = engines; e->name; e++) {
+		struct rig *r = rig_new(64, 64);
+		rig_load(r, CODE, beside64_begin, beside64_end);
+		rig_run(r, e->name, 1000);
+		CU_ASSERT_EQUAL(r->cpu.reg[REG_AX], 3000);
+		CU_ASSERT_EQUAL(rig_retired(r), r->cpu.icount);
+		CU_ASSERT_EQUAL(phys_read32(&r->phys, r->cpu.reg[REG_BX]), 2000);
+		CU_ASSERT_TRUE(rig_events_of(r, EV_CUT) < 40); /* the loop is not built again at every store */
+		rig_free(r);
+	}
+}
+
 /* Blocks built from memory that a loader fills in behind the engine's back go when asked. */
 static void test_invalidate_all(void)
 {
@@ -635,7 +652,7 @@ int main(void)
 	static const struct { const char *name; void (*run)(void); } tests[] = {
 		{ "engines x observation x budget", test_matrix }, { "dictionary", test_dictionary }, { "precise faults", test_precise_faults }, { "exceptions", test_exceptions },
 		{ "straddling", test_straddling }, { "chain dies with translation", test_chain_dies_with_translation }, { "budget", test_budget }, { "attention", test_attention },
-		{ "sti shadow", test_sti_shadow }, { "single step", test_single_step }, { "own block", test_own_block }, { "invalidate all", test_invalidate_all },
+		{ "sti shadow", test_sti_shadow }, { "single step", test_single_step }, { "own block", test_own_block }, { "data beside code", test_data_beside_code }, { "invalidate all", test_invalidate_all },
 		{ "tiny cache", test_tiny_cache }, { "segments", test_segments }, { "16-bit code", test_code16 }, { "event stream", test_event_stream },
 		{ "memory for helpers", test_helpers_memory },
 	};

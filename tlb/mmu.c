@@ -291,9 +291,8 @@ static void mmu_store(void *self, struct cpu *cpu, uint64_t gva, const struct me
 		}
 	}
 	if (f && (f->flags & FRAME_CODE)) {
-		f->flags &= (uint8_t)~FRAME_CODE; /* its blocks die; the next block built from it marks it again */
-		if (cpu->blocks)
-			block_cache_invalidate_page(cpu, where->hpa & ~0xfffull);
+		if (!cpu->blocks || !block_cache_store(cpu, where->hpa, size)) /* no blocks are left; the next one built from it marks it again */
+			f->flags &= (uint8_t)~FRAME_CODE;
 	}
 }
 
