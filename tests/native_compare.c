@@ -98,8 +98,9 @@ static bool xmm_same(const struct native_code *c, const union xmm *a, const unio
 static const char *state_difference(const struct native_code *c, const struct native_state *before, const struct native_state *real, const struct native_state *ours)
 {
 	static const char *const names[] = { "ax", "cx", "dx", "bx", "sp", "bp", "si", "di", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
-	const unsigned registers = c->mode == 8 ? 16 : 8;
-	const uint64_t width = c->mode == 8 ? ~0ull : 0xffffffffull;
+	const bool wide = c->mode == 8 && real->selector[0] != 0x23; /* code that left 64-bit mode has half of its registers left to show */
+	const unsigned registers = wide ? 16 : 8;
+	const uint64_t width = wide ? ~0ull : 0xffffffffull;
 	uint32_t undefined = c->fixed;
 	if (c->undefined)
 		undefined = c->undefined(before, c->fixed);
@@ -112,10 +113,13 @@ static const char *state_difference(const struct native_code *c, const struct na
 	/* of an address beyond a user's (TASK_SIZE_MAX) Linux says "present", to hide what is there */
 	if ((real->error ^ ours->error) & (real->cr2 >= 0x7ffffffff000 ? ~1u : ~0u))
 		return "error code";
+	for (unsigned i = 0; i < 4; i++)
+		if (real->selector[i] != ours->selector[i] && !(real->vector >= 0 && real->selector[i] == 0 && ours->selector[i] < 4)) /* IRET from Linux's handler leaves nulls as 0 */
+			return "selectors";
 	if (real->cr2 != ours->cr2)
 		return "cr2";
 	for (unsigned i = 0; i < registers; i++)
-		if ((real->reg[i] ^ ours->reg[i]) & width)
+		if ((real->reg[i] ^ ours->reg[i]) & width & ~(uint64_t)(i == REG_CX ? c->fixed_cx : 0))
 			return names[i];
 	if ((real->eflags ^ ours->eflags) & FLAGS_COMPARED & ~undefined)
 		return "flags";
@@ -136,6 +140,8 @@ static void state_print(const char *title, const struct native_state *n, const s
 	for (unsigned i = 0; i < (c->mode == 8 ? 16u : 8u); i++)
 		if (first || n->reg[i] != before->reg[i])
 			printf(" r%u=%llx", i, (unsigned long long)n->reg[i]);
+	if (!first)
+		printf(" cs=%x ss=%x ds=%x es=%x", n->selector[0], n->selector[1], n->selector[2], n->selector[3]);
 	printf(" fl=%x mxcsr=%x vec=%d err=%x cr2=%llx rip=%+lld\n", n->eflags & 0xfd5, n->mxcsr, first ? 0 : n->vector, first ? 0 : n->error,
 	       first ? 0 : (unsigned long long)n->cr2, (long long)(n->rip - NATIVE_ENTRY));
 	for (unsigned i = 0; i < (c->mode == 8 ? 16u : 8u); i++)

@@ -18,7 +18,7 @@ struct model {
 	unsigned vector;
 	int64_t error;
 	uint64_t cr2, rip;
-	unsigned length;           /* of the code at NATIVE_ENTRY */
+	unsigned length, mode;     /* of the code at NATIVE_ENTRY */
 };
 
 static const uint64_t page_at[PAGES] = { NATIVE_CODE, NATIVE_DATA, NATIVE_DATA + 4096, NATIVE_STACK };
@@ -166,7 +166,10 @@ static void model_mode(struct model *m, unsigned mode)
 	segment_set_flat(c, SEG_CS, mode == 8 ? 0x33 : 0x23, 3, true, mode);
 	for (unsigned i = 0; i < sizeof data / sizeof *data; i++)
 		segment_set_flat(c, data[i], 0x2b, 3, false, 4);
-	/* what Linux has at 0x20..0x37: 32-bit code, data, 64-bit code, all of DPL 3 and accessed (arch/x86/include/asm/segment.h) */
+	/* what Linux has at 0x08..0x37: 32-bit code, 64-bit code, data, of the kernel; 32-bit code, data, 64-bit code of DPL 3; all accessed (arch/x86/include/asm/segment.h) */
+	m->gdt[1] = 0x00cf9b000000ffff;
+	m->gdt[2] = 0x00af9b000000ffff;
+	m->gdt[3] = 0x00cf93000000ffff;
 	m->gdt[4] = 0x00cffb000000ffff;
 	m->gdt[5] = 0x00cff3000000ffff;
 	m->gdt[6] = 0x00affb000000ffff;
@@ -183,12 +186,15 @@ void model_load(struct model *m, unsigned mode, const uint8_t *code, unsigned le
 	memset(m->page[0], 0xcc, 4096);
 	memcpy(m->page[0] + NATIVE_ENTRY - NATIVE_CODE, code, length);
 	block_cache_invalidate_page(&m->cpu, 0);
+	m->mode = mode;
 	model_mode(m, mode);
 }
 
 static void model_enter(struct model *m, const struct native_state *before)
 {
 	struct cpu *c = &m->cpu;
+	if (c->seg[SEG_CS].selector != (m->mode == 8 ? 0x33 : 0x23) || c->seg[SEG_SS].selector != 0x2b || c->seg[SEG_DS].selector != 0x2b || c->seg[SEG_ES].selector != 0x2b)
+		model_mode(m, m->mode); /* the case before loaded segments */
 	memcpy(c->reg, before->reg, sizeof before->reg);
 	if (c->code_size == 4)
 		for (unsigned i = 0; i < 16; i++)
@@ -219,6 +225,8 @@ void model_run(struct model *m, const struct native_state *before, struct native
 	memcpy(after->xmm, c->xmm, sizeof after->xmm);
 	memcpy(after->data, m->page[1] + (NATIVE_WINDOW - NATIVE_DATA), NATIVE_WINDOW_BYTES);
 	memcpy(after->stack, m->page[3] + (NATIVE_STACK_WINDOW - NATIVE_STACK), NATIVE_STACK_BYTES);
+	const uint16_t selector[] = { c->seg[SEG_CS].selector, c->seg[SEG_SS].selector, c->seg[SEG_DS].selector, c->seg[SEG_ES].selector };
+	memcpy(after->selector, selector, sizeof selector);
 	after->mxcsr = c->mxcsr;
 	after->eflags = cpu_eflags(c);
 	after->rip = m->returned ? m->rip : c->rip;

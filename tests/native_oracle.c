@@ -25,7 +25,8 @@ struct live { /* ORDER LIVE: offsets are used by the assembly */
 	uint32_t eflags, mxcsr;  /* 136, 140 */
 	int32_t vector;          /* 144 */
 	uint32_t error;          /* 148 */
-	uint64_t cr2, pad;       /* 152, 160 .. 168 */
+	uint64_t cr2;            /* 152 */
+	uint16_t cs, ss, ds, es; /* 160 .. 168 */
 	uint8_t align[8];
 	union xmm xmm[16];       /* 176 */
 	uint64_t host_rsp;       /* 432 */
@@ -36,7 +37,7 @@ struct live { /* ORDER LIVE: offsets are used by the assembly */
 	uint16_t far_selector;   /* 460 */
 };
 _Static_assert(offsetof(struct live, xmm) == 176 && offsetof(struct live, host_rsp) == 432 && offsetof(struct live, far_offset) == 456, "ORDER LIVE");
-_Static_assert(offsetof(struct live, eflags) == 136 && offsetof(struct live, vector) == 144, "ORDER LIVE");
+_Static_assert(offsetof(struct live, eflags) == 136 && offsetof(struct live, vector) == 144 && offsetof(struct live, cs) == 160, "ORDER LIVE");
 #define LIVE ((struct live *)AT_LIVE)
 
 /*
@@ -72,11 +73,12 @@ __asm__(".pushsection .rodata\n"
         "	mov LIVE+0, %eax\n	mov LIVE+8, %ecx\n	mov LIVE+16, %edx\n	mov LIVE+24, %ebx\n"
         "	mov LIVE+32, %esp\n	mov LIVE+40, %ebp\n	mov LIVE+48, %esi\n	mov LIVE+56, %edi\n"
         "	jmp *LIVE+440\n"
-        "trampoline_exit32:\n"
-        "	mov %eax, LIVE+0\n	mov %ecx, LIVE+8\n	mov %edx, LIVE+16\n	mov %ebx, LIVE+24\n"
-        "	mov %esp, LIVE+32\n	mov %ebp, LIVE+40\n	mov %esi, LIVE+48\n	mov %edi, LIVE+56\n"
+        "trampoline_exit32:\n" /* SS is what cannot be null here */
+        "	mov %eax, %ss:LIVE+0\n	mov %ecx, %ss:LIVE+8\n	mov %edx, %ss:LIVE+16\n	mov %ebx, %ss:LIVE+24\n"
+        "	mov %esp, %ss:LIVE+32\n	mov %ebp, %ss:LIVE+40\n	mov %esi, %ss:LIVE+48\n	mov %edi, %ss:LIVE+56\n"
+        "	mov %cs, %ss:LIVE+160\n	mov %ss, %ss:LIVE+162\n"
         "	mov $" STRING(AT_SMALL_STACK) ", %esp\n"
-        "	pushf\n	popl LIVE+136\n"
+        "	pushf\n	popl %ss:LIVE+136\n"
         "	ljmp $0x33, $BASE+(trampoline_done-trampoline_start)\n"
         "	.code64\n"
         "trampoline_exit64:\n"
@@ -84,9 +86,11 @@ __asm__(".pushsection .rodata\n"
         "	mov %rsp, LIVE+32\n	mov %rbp, LIVE+40\n	mov %rsi, LIVE+48\n	mov %rdi, LIVE+56\n"
         "	mov %r8, LIVE+64\n	mov %r9, LIVE+72\n	mov %r10, LIVE+80\n	mov %r11, LIVE+88\n"
         "	mov %r12, LIVE+96\n	mov %r13, LIVE+104\n	mov %r14, LIVE+112\n	mov %r15, LIVE+120\n"
+        "	mov %cs, LIVE+160\n	mov %ss, LIVE+162\n"
         "	mov $" STRING(AT_SMALL_STACK) ", %esp\n"
         "	pushfq\n	pop %rax\n	mov %eax, LIVE+136\n"
         "trampoline_done:\n"
+        "	mov %ds, LIVE+164\n	mov %es, LIVE+166\n"
         "	stmxcsr LIVE+140\n"
         "	.irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n"
         "	movaps %xmm\\n, LIVE+176+16*\\n\n"
@@ -140,6 +144,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
 	LIVE->vector = (int32_t)g[G_VECTOR];
 	LIVE->error = (uint32_t)g[G_ERROR];
 	LIVE->cr2 = LIVE->vector == VEC_PF ? (uint64_t)g[G_CR2] : 0;
+	LIVE->cs = (uint16_t)g[G_SELECTORS];
+	LIVE->ss = (uint16_t)(g[G_SELECTORS] >> 48);
 	g[G_IP] = trampoline_at(trampoline_done);
 	g[G_FLAGS] = 0x202;
 	g[G_SELECTORS] = (g[G_SELECTORS] & ~0xffffll) | 0x33;
@@ -149,10 +155,8 @@ static uint8_t *pad_put(uint8_t *at, unsigned mode)
 {
 	uint8_t *p = at;
 	const uint32_t where = (uint32_t)(AT_LIVE + offsetof(struct live, rip)), self = (uint32_t)(uintptr_t)at;
-	*p++ = 0xc7; /* mov $self, where */
-	*p++ = mode == 8 ? 0x04 : 0x05;
-	if (mode == 8)
-		*p++ = 0x25;
+	memcpy(p, (const uint8_t[]){ 0x36, 0xc7, 0x04, 0x25 }, 4); /* mov $self, %ss:where, the same in both modes */
+	p += 4;
 	memcpy(p, &where, 4);
 	memcpy(p + 4, &self, 4);
 	p += 8;
@@ -166,7 +170,7 @@ static void child_load(const struct request *r)
 {
 	memset((void *)NATIVE_CODE, 0xcc, 4096);
 	for (int k = -4; k <= 8; k++)
-		pad_put((uint8_t *)(uintptr_t)(NATIVE_ENTRY + k * NATIVE_PAD_STEP), r->mode);
+		pad_put((uint8_t *)(uintptr_t)(NATIVE_ENTRY + k * NATIVE_PAD_STEP), k >= NATIVE_PAD_OTHER ? 12 - r->mode : r->mode);
 	memcpy((void *)NATIVE_ENTRY, r->code, r->length);
 	pad_put((uint8_t *)(uintptr_t)(NATIVE_ENTRY + r->length), r->mode);
 	LIVE->mode = r->mode;
@@ -191,6 +195,7 @@ static void child_case(const struct native_state *in, struct native_state *out)
 	out->rip = LIVE->rip;
 	out->eflags = LIVE->eflags;
 	out->mxcsr = LIVE->mxcsr;
+	memcpy(out->selector, &LIVE->cs, sizeof out->selector);
 	out->vector = LIVE->vector == -3 ? -1 : LIVE->vector;
 	LIVE->vector = 0;
 	out->error = LIVE->error;

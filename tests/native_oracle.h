@@ -19,6 +19,7 @@ enum {
 	NATIVE_CODE = 0x5a5d1000,            /* one page, executable; the oracle's own are around it, where sums of powers of two do not lead */
 	NATIVE_ENTRY = NATIVE_CODE + 0x400,  /* where the instruction stands */
 	NATIVE_PAD_STEP = 0x40,              /* pads at NATIVE_ENTRY + k * 0x40, k = -4..-1 and 1..8 */
+	NATIVE_PAD_OTHER = 7,                /* from here on pads are for arriving in the other mode */
 	NATIVE_DATA = NATIVE_BASE + 0x5000,  /* two pages, an unmapped one before and after */
 	NATIVE_WINDOW = NATIVE_DATA + 0x1000 - 128, /* what of them is state: 256 bytes around the page boundary */
 	NATIVE_WINDOW_BYTES = 256,
@@ -37,7 +38,7 @@ struct native_state {
 	int32_t vector;    /* -1: the instruction completed; -2: it never came back (model only) */
 	uint32_t error;
 	uint64_t cr2;
-	uint64_t pad;
+	uint16_t selector[4]; /* CS, SS, DS, ES, after; before they are flat */
 	union xmm xmm[16];
 	uint8_t data[NATIVE_WINDOW_BYTES], stack[NATIVE_STACK_BYTES];
 };
@@ -85,6 +86,7 @@ struct native_code {
 	uint8_t code[NATIVE_CODE_BYTES]; /* one instruction, or several that run one after another */
 	undefined_fn *undefined; /* NULL: `fixed` alone */
 	uint32_t fixed;          /* flags undefined whatever the operands */
+	uint32_t fixed_cx;       /* bits of CX that are undefined (LAR) */
 	bool approximate;        /* RCPPS, RSQRTPS: floats within 1.5 * 2^-12 of each other (SDM 2) */
 };
 /* False: prints why and that the test is skipped. argv[1], if any, is a seed: for a longer hunt than a test may take. */

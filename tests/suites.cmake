@@ -5,6 +5,7 @@ set(NATIVE_ORACLE native_oracle.c native_model.c native_compare.c)
 set(test_native_integer_SOURCES ${NATIVE_ORACLE} native_encode.c)
 set(test_native_blocks_SOURCES ${NATIVE_ORACLE} native_encode.c)
 set(test_native_random_SOURCES ${NATIVE_ORACLE} native_encode.c)
+set(test_native_segments_SOURCES ${NATIVE_ORACLE})
 set(test_native_sse_SOURCES ${NATIVE_ORACLE})
 
 # The layering proof: isa, tlb and vmx-model link without uarch and machine into a working functional simulator.
