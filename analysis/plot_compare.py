@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Plots cycles by cause, one stacked bar a technique, from a results database of `ringside compare`.
 
 Writes <directory>/compare.png and compare.svg. The same database gives the same SVG, byte for byte.
@@ -46,7 +46,10 @@ def rows_read(options):
 
 
 def plot(options, title, techniques, causes):
-    import matplotlib
+    try:
+        import matplotlib
+    except ImportError:
+        fail("this Python has no matplotlib: install python3-matplotlib and use /usr/bin/python3")
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "ringside"
     from matplotlib import pyplot
