@@ -1,7 +1,7 @@
 /*
  * Guest side of tests/test_isa_rings.c in long mode: the probes of rings.c where 64-bit and compatibility mode differ: 16-byte gates, IST, stacks without limits, null SS,
  * SYSCALL, SYSENTER, addresses. Nothing here knows what is right; but what QEMU is known not to check (L with D, canonical targets of far transfers, the types that
- * LAR and LSL take in long mode) is left to tests/test_isa_system.c.
+ * LAR and LSL take in long mode) is left to tests/test_isa_system.c and tests/test_isa_control.c.
  */
 #include <stdint.h>
 
