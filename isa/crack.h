@@ -121,6 +121,8 @@ crack_fn crack_alu, crack_compare, crack_step, crack_not, crack_shift, crack_rot
 	crack_setcc, crack_cmov, crack_nop, crack_clflush, crack_xlat, crack_movnti, crack_bcd;
 crack_fn crack_push_insn, crack_pop_insn, crack_pusha, crack_leave, crack_jmp, crack_call, crack_ret, crack_jcc, crack_loop, crack_string, crack_sys, crack_ud;
 crack_fn crack_sse;
+/* A system instruction that a VMM may trap: ends the block. */
+bool crack_sensitive(struct crack *c, sys_fn *fn, enum sensitive s);
 /* String MOVSD and CMPSD share their names with SSE's. */
 crack_fn crack_string_or_sse;
 

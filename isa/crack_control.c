@@ -2,11 +2,11 @@
 #include "crack.h"
 
 /* ---- stack ---- */
-static bool sys_segment(struct crack *c, sys_fn *fn, enum sensitive s, bool ends)
+bool crack_sensitive(struct crack *c, sys_fn *fn, enum sensitive s)
 {
 	c->facts.sensitive |= SENS_BIT(s);
 	c->facts.sensitive_count++;
-	return crack_sys(c, &(struct crack_row){ .sys = fn, .aux = ends });
+	return crack_sys(c, &(struct crack_row){ .sys = fn, .aux = 1 });
 }
 
 static bool is_segment(const struct crack *c, unsigned i)
@@ -19,7 +19,7 @@ bool crack_push_insn(struct crack *c, const struct crack_row *row)
 	(void)row;
 	unsigned size = crack_operand_size(c);
 	if (is_segment(c, 0))
-		return sys_segment(c, sys_push_sreg, SENS_SEGMENT_READ, false);
+		return crack_sensitive(c, sys_push_sreg, SENS_SEGMENT_READ);
 	if (crack_is_immediate(c, 0))
 		crack_push_imm(c, c->operand[0].imm.value.u, size);
 	else
@@ -34,7 +34,7 @@ bool crack_pop_insn(struct crack *c, const struct crack_row *row)
 	unsigned size = crack_operand_size(c), mode = crack_mode(c);
 	bool high;
 	if (is_segment(c, 0))
-		return sys_segment(c, sys_pop_sreg, SENS_SEGMENT_LOAD, true);
+		return crack_sensitive(c, sys_pop_sreg, SENS_SEGMENT_LOAD);
 	if (crack_is_register(c, 0) && (size == 8 || (size == 4 && mode != 8 && (c->key & KEY_FLAT_SS) && !(c->key & KEY_STACK16)))) {
 		struct crack_address sp = crack_at(c, REG_SP, 0, SEG_SS);
 		crack_memory(c, size == 8 ? UOP_pop64_bd : UOP_pop32_bd32, &sp)->dst = (uint8_t)crack_register(c->operand[0].reg.value, &high);
@@ -122,7 +122,7 @@ bool crack_jmp(struct crack *c, const struct crack_row *row)
 {
 	if (far_operand(c)) {
 		bool memory = crack_is_memory(c, 0);
-		return sys_segment(c, memory ? sys_far_jmp_mem : sys_far_jmp, SENS_FAR_TRANSFER, true);
+		return crack_sensitive(c, memory ? sys_far_jmp_mem : sys_far_jmp, SENS_FAR_TRANSFER);
 	}
 	(void)row;
 	if (crack_is_immediate(c, 0)) {
@@ -143,7 +143,7 @@ bool crack_call(struct crack *c, const struct crack_row *row)
 	(void)row;
 	if (far_operand(c)) {
 		bool memory = crack_is_memory(c, 0);
-		return sys_segment(c, memory ? sys_far_call_mem : sys_far_call, SENS_FAR_TRANSFER, true);
+		return crack_sensitive(c, memory ? sys_far_call_mem : sys_far_call, SENS_FAR_TRANSFER);
 	}
 	unsigned size = crack_mode(c) == 8 ? 8 : crack_operand_size(c);
 	if (crack_is_immediate(c, 0)) {
@@ -167,7 +167,7 @@ bool crack_ret(struct crack *c, const struct crack_row *row)
 {
 	(void)row;
 	if (far_operand(c))
-		return sys_segment(c, sys_far_ret, SENS_FAR_TRANSFER, true);
+		return crack_sensitive(c, sys_far_ret, SENS_FAR_TRANSFER);
 	unsigned size = crack_mode(c) == 8 ? 8 : crack_operand_size(c), t = crack_temp(c);
 	crack_pop_load(c, t, size, REG_SP);
 	check_target(c, t);

@@ -330,11 +330,7 @@ static bool mov_special(struct crack *c)
 				unsigned s = sens[i][k];
 				if (i == 1 && k == 0)
 					s = cr[ZydisRegisterGetId(c->operand[0].reg.value) & 15];
-				/* Reading a segment register changes nothing that the rest of the block could see. */
-				struct crack_row row = { .sys = k ? how[i].from : how[i].to, .aux = i == 0 && k == 1 ? 0 : 1, .sensitive = (uint8_t)(s + 1) };
-				c->facts.sensitive |= SENS_BIT(s);
-				c->facts.sensitive_count++;
-				return crack_sys(c, &row);
+				return crack_sensitive(c, k ? how[i].from : how[i].to, (enum sensitive)s);
 			}
 	return false;
 }

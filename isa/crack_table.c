@@ -9,9 +9,8 @@
 #define CC(mnemonic, number)                                                                                                                                           \
 	ROW(J##mnemonic, jcc, .aux = number), ROW(SET##mnemonic, setcc, .aux = number), ROW(CMOV##mnemonic, cmov, .aux = number)
 #define STRINGS(name, kind) ROW(name##B, string, .op = 1, .aux = kind), ROW(name##W, string, .op = 2, .aux = kind), ROW(name##Q, string, .op = 8, .aux = kind)
-/* SYS: the block goes on; END: it ends. S: the sensitive event. */
+/* SYS: the block goes on; END: it ends. S: the sensitive event. What a VMM may trap always ends the block, under every technique, so that blocks are the same under all. */
 #define SYS(mnemonic, fn) ROW(mnemonic, sys, .sys = sys_##fn)
-#define SYS_S(mnemonic, fn, s) ROW(mnemonic, sys, .sys = sys_##fn, .sensitive = SENS_##s + 1)
 #define END(mnemonic, fn) ROW(mnemonic, sys, .sys = sys_##fn, .aux = 1)
 #define END_S(mnemonic, fn, s) ROW(mnemonic, sys, .sys = sys_##fn, .aux = 1, .sensitive = SENS_##s + 1)
 
@@ -52,18 +51,18 @@ const struct crack_row crack_rows[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 	END_S(INT, int_n, INT_N), END_S(INT3, int3, INT_N), END_S(INTO, into, INT_N), END(INT1, int1), END_S(IRET, iret, IRET), END_S(IRETD, iret, IRET), END_S(IRETQ, iret, IRET),
 	END_S(SYSCALL, syscall, SYSCALL), END_S(SYSRET, sysret, SYSRET), END_S(SYSENTER, sysenter, SYSENTER), END_S(SYSEXIT, sysexit, SYSEXIT), END_S(HLT, hlt, HLT),
 	/* ---- system: segments and descriptor tables ---- */
-	END_S(LGDT, lgdt, LGDT), END_S(LIDT, lidt, LIDT), SYS_S(SGDT, sgdt, SGDT), SYS_S(SIDT, sidt, SIDT), END_S(LLDT, lldt, LLDT), SYS_S(SLDT, sldt, SLDT), END_S(LTR, ltr, LTR),
-	SYS_S(STR, str, STR), SYS_S(LAR, lar, DESCRIPTOR_QUERY), SYS_S(LSL, lsl, DESCRIPTOR_QUERY), SYS_S(VERR, verr, DESCRIPTOR_QUERY), SYS_S(VERW, verw, DESCRIPTOR_QUERY),
+	END_S(LGDT, lgdt, LGDT), END_S(LIDT, lidt, LIDT), END_S(SGDT, sgdt, SGDT), END_S(SIDT, sidt, SIDT), END_S(LLDT, lldt, LLDT), END_S(SLDT, sldt, SLDT), END_S(LTR, ltr, LTR),
+	END_S(STR, str, STR), END_S(LAR, lar, DESCRIPTOR_QUERY), END_S(LSL, lsl, DESCRIPTOR_QUERY), END_S(VERR, verr, DESCRIPTOR_QUERY), END_S(VERW, verw, DESCRIPTOR_QUERY),
 	SYS(ARPL, arpl), END_S(LES, load_far_pointer, SEGMENT_LOAD), END_S(LDS, load_far_pointer, SEGMENT_LOAD), END_S(LSS, load_far_pointer, SEGMENT_LOAD),
 	END_S(LFS, load_far_pointer, SEGMENT_LOAD), END_S(LGS, load_far_pointer, SEGMENT_LOAD), END_S(SWAPGS, swapgs, SWAPGS),
 	ROW(RDFSBASE, sys, .sys = sys_fsgsbase, .aux = 3, .op = 0), ROW(RDGSBASE, sys, .sys = sys_fsgsbase, .aux = 3, .op = 1),
 	ROW(WRFSBASE, sys, .sys = sys_fsgsbase, .aux = 3, .op = 2), ROW(WRGSBASE, sys, .sys = sys_fsgsbase, .aux = 3, .op = 3),
 	/* ---- system: registers ---- */
-	END_S(CLTS, clts, CLTS), END_S(LMSW, lmsw, LMSW), SYS_S(SMSW, smsw, SMSW), END_S(RDMSR, rdmsr, MSR_READ), END_S(WRMSR, wrmsr, MSR_WRITE), END_S(CPUID, cpuid, CPUID),
+	END_S(CLTS, clts, CLTS), END_S(LMSW, lmsw, LMSW), END_S(SMSW, smsw, SMSW), END_S(RDMSR, rdmsr, MSR_READ), END_S(WRMSR, wrmsr, MSR_WRITE), END_S(CPUID, cpuid, CPUID),
 	END_S(RDTSC, rdtsc, RDTSC), END_S(RDTSCP, rdtscp, RDTSC), END_S(RDPMC, rdpmc, RDPMC), END_S(INVLPG, invlpg, INVLPG), END_S(INVPCID, invpcid, INVPCID), END_S(INVD, invd, INVD),
 	END_S(WBINVD, wbinvd, INVD), END_S(VMCALL, vmcall, VMCALL), END_S(VMMCALL, vmcall, VMCALL), END(CLAC, clac), END(STAC, stac),
 	/* ---- system: flags, ports ---- */
-	END_S(CLI, cli, CLI), END_S(STI, sti, STI), SYS_S(PUSHF, pushf, PUSHF), SYS_S(PUSHFD, pushf, PUSHF), SYS_S(PUSHFQ, pushf, PUSHF), END_S(POPF, popf, POPF),
+	END_S(CLI, cli, CLI), END_S(STI, sti, STI), END_S(PUSHF, pushf, PUSHF), END_S(PUSHFD, pushf, PUSHF), END_S(PUSHFQ, pushf, PUSHF), END_S(POPF, popf, POPF),
 	END_S(POPFD, popf, POPF), END_S(POPFQ, popf, POPF), END_S(IN, in, IO_IN), END_S(OUT, out, IO_OUT), END_S(INSB, ins, IO_IN), END_S(INSW, ins, IO_IN), END_S(INSD, ins, IO_IN),
 	END_S(OUTSB, outs, IO_OUT), END_S(OUTSW, outs, IO_OUT), END_S(OUTSD, outs, IO_OUT), SYS(BOUND, bound),
 	/* ---- x87 and SSE state ---- */

@@ -76,6 +76,8 @@ static void engine_deliver(struct cpu *cpu)
 		event_put(cpu->events, EV_CUT, 0, 0, cut, 0);
 		cpu->at = NULL;
 	}
+	cpu->blocks->indirect = false;
+	cpu->budget--; /* a guest whose handler faults at its first instruction retires nothing, and must not keep the engine for ever */
 	cpu_deliver(cpu, cpu->raised.vector, cpu->raised.error, false, false, cpu->raised.cr2);
 }
 
