@@ -265,6 +265,13 @@ static void bounces(unsigned width)
 	CU_ASSERT_TRUE(word[0] == 0x1002 && word[1] == PV_UCS32 && (word[2] & FLAG_IF) && word[3] == 0x5000 && word[4] == PV_UDS);
 	const struct pv_shared_info *shared = (const void *)at(&d, d.info.shared_info - d.kbase);
 	CU_ASSERT_EQUAL(shared->upcall_mask, 1);
+	/* a vector that ring 3 may not call */
+	iret(&d, PV_UCS32, PV_UDS, 0x202, 0x1000);
+	cpu->rip = 0x1002;
+	CU_ASSERT_TRUE(cpu->vmm.deliver(cpu->vmm.self, cpu, 0x81, -1, true, false, 0));
+	CU_ASSERT_EQUAL(cpu->rip, d.kbase + 0x2000);
+	memcpy(word, at(&d, cpu->reg[REG_SP] - d.kbase), 2 * d.bytes);
+	CU_ASSERT_EQUAL((uint32_t)word[0], 0x81 << 3 | 2);
 	/* an event waits for the mask, and comes with PV_IRET */
 	CU_ASSERT_EQUAL(call(&d, PV_SET_CALLBACK, PV_CALLBACK_EVENT, d.kbase + 0x2200, 0), 0);
 	vmm_irq_raised(&d.r->vmm, 0);

@@ -228,7 +228,11 @@ static void callout(struct vmm *v, enum sensitive what, uint64_t addr)
 	enum vmm_transition out = call ? TRANSITION_SYSCALL : (enum vmm_transition)crossing_of(r->reason).out;
 	enum vmm_transition in = fast && !call ? TRANSITION_SYSCALL : (enum vmm_transition)crossing_of(r->reason).in;
 	leave_guest(v, r->reason, out);
-	vmm_work(v, r->work, r->work == WORK_DEVICE_MODEL ? v->config.device_instructions : r->work == WORK_FAULT_REFLECT ? v->config.reflect_instructions : v->config.emulate_instructions);
+	if (r->work == WORK_DEVICE_MODEL)
+		vmm_device_work(v, what == SENS_IO_OUT, (uint16_t)addr);
+	else
+		vmm_work(v, r->work, r->work == WORK_FAULT_REFLECT ? v->config.bt_reflect_instructions : r->reason == EXIT_RETURN_TO_USER ? v->config.bt_return_instructions
+			: v->config.emulate_instructions);
 	references(v, r, what);
 	if (v->technique->mem->prepare)
 		v->technique->mem->prepare(v, what, addr);
@@ -260,7 +264,7 @@ static bool bt_sensitive(void *self, struct cpu *cpu, enum sensitive what, uint6
 	return false;
 }
 
-/* Exceptions and software interrupts arrive at the VMM, which delivers them to the virtual CPU. Page faults were reflected by the memory part. */
+/* Exceptions and software interrupts arrive at the VMM, which delivers them to the virtual CPU. Of page faults the memory part has paid the trap and the walk. */
 static bool bt_deliver(void *self, struct cpu *cpu, unsigned vector, int64_t error, bool soft, bool external, uint64_t cr2)
 {
 	struct vmm *v = self;
@@ -271,12 +275,14 @@ static bool bt_deliver(void *self, struct cpu *cpu, unsigned vector, int64_t err
 		vmm_irq_deliver(v);
 		return false;
 	}
-	if (vector == VEC_PF && !soft)
+	if (vector == VEC_PF && !soft) {
+		vmm_work(v, WORK_FAULT_REFLECT, v->config.bt_reflect_instructions);
 		return false;
+	}
 	enum exit_reason r = soft && cpu->cpl == 3 ? EXIT_SYSTEM_CALL : EXIT_EXCEPTION;
 	cpu->emulated += soft;
 	leave_guest(v, r, soft && cpu->cpl < 3 ? TRANSITION_CALLOUT : TRANSITION_TRAP);
-	vmm_work(v, WORK_FAULT_REFLECT, v->config.reflect_instructions);
+	vmm_work(v, WORK_FAULT_REFLECT, v->config.bt_reflect_instructions);
 	for (unsigned i = 0; i < 4; i++) /* the virtual IDT entry, TSS, descriptor: cached by the VMM */
 		vmm_load(v, v->vcpu_page + 2048 + ((vector & 63) * 4 + i) * 8, 8);
 	vmm_entry_event(v, r, TRANSITION_TRAP);

@@ -254,7 +254,7 @@ static void port_io(struct vmm *v, enum sensitive what, uint64_t addr, uint64_t 
 	unsigned port = addr & 0xffff, size = addr >> 16 & 7;
 	pv_enter(v, EXIT_IO, TRANSITION_TRAP);
 	vmm_work(v, WORK_EMULATE, v->config.emulate_instructions);
-	vmm_work(v, WORK_DEVICE_MODEL, v->config.device_instructions);
+	vmm_device_work(v, what == SENS_IO_OUT, (uint16_t)port);
 	pv_leave(v);
 	if (v->replaying)
 		return;

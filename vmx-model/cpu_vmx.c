@@ -130,10 +130,8 @@ static bool vmx_sensitive(void *self, struct cpu *cpu, enum sensitive what, uint
 	enum exit_reason r = handlings[what].reason;
 	vmx_exit(v, r);
 	vmm_work(v, WORK_EMULATE, v->config.emulate_instructions);
-	if (handlings[what].work == WORK_DEVICE_MODEL) {
-		vmm_work(v, WORK_DEVICE_MODEL, v->config.device_instructions);
-		vmm_load(v, v->vcpu_page + 512 + (addr & 0x1f8), 8); /* device model's state */
-	}
+	if (handlings[what].work == WORK_DEVICE_MODEL)
+		vmm_device_work(v, what == SENS_IO_OUT, (uint16_t)addr);
 	prepare(v, what, addr, value);
 	vmx_entry(v, r);
 	return false;

@@ -64,7 +64,7 @@ int64_t pv_apply(struct vmm *v, uint32_t number, uint64_t a, uint64_t b)
 	case PV_SET_CALLBACK: return a > PV_CALLBACK_SYSCALL ? PV_EINVAL : op_address(v, a == PV_CALLBACK_EVENT ? &p->event_handler : &p->syscall_handler, b);
 	case PV_IRET: pv_mask_set(v, a); return 0;
 	case PV_SCHED_OP: if (a == PV_SCHED_BLOCK) pv_mask_set(v, false); return 0;
-	case PV_CONSOLE_WRITE: vmm_work(v, WORK_DEVICE_MODEL, v->config.device_instructions + (uint32_t)(a & 0xffff)); return 0;
+	case PV_CONSOLE_WRITE: vmm_work(v, WORK_DEVICE_MODEL, v->config.device_instructions + v->config.backend_instructions + (uint32_t)(a & 0xffff)); return 0;
 	case PV_SET_TIMER: vmm_work(v, WORK_DEVICE_MODEL, v->config.device_instructions); return 0;
 	case PV_SET_SEGMENT_BASE: return op_segment_base(v, a, b);
 	default: return 0; /* PV_FORCE_EVENT: the way back looks for events */

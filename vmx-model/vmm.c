@@ -103,6 +103,13 @@ void vmm_work(struct vmm *v, enum vmm_work kind, uint32_t instructions)
 	vmm_event(v, EV_VMM_WORK, 0, instructions, 0);
 }
 
+/* The serial line's data register: what is written there has to reach somebody outside the VMM. */
+void vmm_device_work(struct vmm *v, bool write, uint16_t port)
+{
+	vmm_work(v, WORK_DEVICE_MODEL, v->config.device_instructions + (write && port == 0x3f8 ? v->config.backend_instructions : 0));
+	vmm_load(v, v->vcpu_page + 512 + (port & 0x1f8), 8); /* the device's state */
+}
+
 void vmm_exit_event(struct vmm *v, enum exit_reason r, enum vmm_transition t)
 {
 	v->stats.exits[r]++;

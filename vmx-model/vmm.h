@@ -77,7 +77,7 @@ struct vmm_config {
 	bool ept_ad;            /* EPT accessed/dirty flags */
 	uint32_t ept_page_shift;/* 12 or 21: page size of EPT mappings */
 	uint32_t dispatch_instructions, fill_instructions, trace_instructions, reflect_instructions, emulate_instructions, device_instructions, inject_instructions,
-		ept_fill_instructions, switch_instructions, hypercall_instructions, mmu_update_instructions, bounce_instructions, validate_instructions;
+		backend_instructions, ept_fill_instructions, switch_instructions, hypercall_instructions, mmu_update_instructions, bounce_instructions, validate_instructions;
 	uint32_t vmcs_reads, vmcs_writes; /* per exit, in the common path */
 	uint32_t shadow_roots;  /* cached shadow roots */
 	/* binary translation (Adams and Agesen 2006) */
@@ -85,6 +85,7 @@ struct vmm_config {
 	uint32_t bt_translate_instructions; /* VMM instructions to translate one guest instruction */
 	uint32_t bt_callout_instructions, bt_hash_instructions, bt_adapt_threshold; /* traps of one fragment's page-table stores before it is retranslated */
 	uint32_t bt_simulate_instructions;  /* extra instructions of an adapted page-table store */
+	uint32_t bt_reflect_instructions, bt_return_instructions; /* deliver an exception to, return from one on, the virtual CPU */
 	uint64_t bt_cache_bytes;
 };
 void vmm_config_default(struct vmm_config *c);
@@ -155,6 +156,7 @@ void vmm_store(struct vmm *v, uint64_t hpa, uint64_t value, unsigned bytes);    
 void vmm_store_data(struct vmm *v, uint64_t hpa, uint64_t value, unsigned bytes);  /* the same without the drain: for the VMM's own data, which no event consumer reads */
 uint64_t vmm_region_alloc(struct vmm *v, uint64_t bytes);                          /* contiguous zeroed pages, for the life of the VMM; 0 and a failed VMM when there is no room */
 void vmm_work(struct vmm *v, enum vmm_work kind, uint32_t instructions);           /* EV_HANDLER + EV_VMM_WORK */
+void vmm_device_work(struct vmm *v, bool write, uint16_t port);                    /* the device model of a port access, its back end included where it has one */
 void vmm_exit_event(struct vmm *v, enum exit_reason r, enum vmm_transition t);     /* EV_EXIT, counted */
 void vmm_entry_event(struct vmm *v, enum exit_reason r, enum vmm_transition t);    /* EV_ENTRY */
 uint64_t vmm_gpa_to_hpa(struct vmm *v, uint64_t gpa);                              /* by the p2m, as a vmm_load; UINT64_MAX: none */
