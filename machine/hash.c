@@ -39,17 +39,18 @@ uint64_t machine_state_hash(const struct machine *m)
 
 static uint64_t page_hash(const uint8_t *page, uint64_t gpa)
 {
-	uint64_t lane[4] = { 1, 2, 3, 4 }, any = 0;
+	uint64_t lane[4] = { 1, 2, 3, 4 };
+	if (!page[0] && !memcmp(page, page + 1, 4095))
+		return 0; /* all zero: most pages are */
 	for (unsigned at = 0; at < 4096; at += 32) {
 		uint64_t word[4];
 		memcpy(word, page + at, sizeof word);
 		for (unsigned i = 0; i < 4; i++) {
-			any |= word[i];
 			lane[i] = (lane[i] ^ word[i]) * 0x9e3779b97f4a7c15ull;
 			lane[i] ^= lane[i] >> 29;
 		}
 	}
-	return any ? hash_word(hash_word(hash_word(hash_word(gpa, lane[0]), lane[1]), lane[2]), lane[3]) : 0;
+	return hash_word(hash_word(hash_word(hash_word(gpa, lane[0]), lane[1]), lane[2]), lane[3]);
 }
 
 uint64_t machine_memory_hash(struct machine *m)

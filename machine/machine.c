@@ -3,12 +3,12 @@
 #include <stdlib.h>
 
 #define IDLE_PER_INSTRUCTION 4    /* the budget also ends a guest that does nothing but wait: so many time units count as an instruction */
-#define BATCH_MOST (1ull << 22) /* instructions between two looks at the progress function */
+#define PROGRESS_EVERY (1ull << 22) /* instructions between two looks at the progress function */
 
 void machine_config_default(struct machine_config *c)
 {
 	*c = (struct machine_config){ .technique = "native", .engine = "threaded", .core = "fixed", .preset_name = "skylake", .preset = *preset_find("skylake"), .features = cpu_features_all,
-		.memory_bytes = 64u << 20, .max_instructions = 20000000000ull, .seed = 1, .softtlb_entries = 4096, .event_buffer = 4096, .block_cache_bytes = 64u << 20 };
+		.memory_bytes = 64u << 20, .max_instructions = 20000000000ull, .seed = 1, .softtlb_entries = 4096, .event_buffer = 4096, .block_cache_bytes = 64u << 20, .batch = 1u << 22 };
 	vmm_config_default(&c->vmm);
 }
 
@@ -108,7 +108,7 @@ static bool machine_build(struct machine *m, char *error, size_t error_size)
 	if (!m->vmm_made)
 		return snprintf(error, error_size, "%s", m->vmm.error), false;
 	cpu_reset(&m->cpu);
-	m->progress_next = BATCH_MOST;
+	m->progress_next = PROGRESS_EVERY;
 	return true;
 }
 
@@ -177,7 +177,7 @@ static bool machine_ended(struct machine *m)
 	else if (m->cpu.icount >= m->config.max_instructions || m->idle / IDLE_PER_INSTRUCTION >= m->config.max_instructions)
 		machine_end(m, END_BUDGET, 0);
 	if (!m->ended && m->cpu.icount >= m->progress_next) {
-		m->progress_next = m->cpu.icount + BATCH_MOST;
+		m->progress_next = m->cpu.icount + PROGRESS_EVERY;
 		if (m->progress && !m->progress(m->progress_self, m->cpu.icount))
 			machine_end(m, END_BUDGET, 0);
 	}
@@ -211,7 +211,7 @@ static bool machine_interrupts(struct machine *m)
 static int64_t machine_batch(struct machine *m, bool waiting)
 {
 	uint64_t left = m->config.max_instructions - m->cpu.icount, deadline = machine_devices_deadline(m), now = m->time;
-	uint64_t batch = left < BATCH_MOST ? left : BATCH_MOST;
+	uint64_t batch = left < m->config.batch ? left : m->config.batch;
 	if (waiting)
 		return 1;
 	if (deadline != UINT64_MAX) {
@@ -219,6 +219,13 @@ static int64_t machine_batch(struct machine *m, bool waiting)
 		batch = safe < batch ? safe : batch;
 	}
 	return batch ? (int64_t)batch : 1;
+}
+
+/* The hostile test: nothing that the simulator remembers may be needed. */
+static void machine_forget(struct machine *m)
+{
+	mmu_flush_all(&m->mmu, &m->cpu);
+	block_cache_invalidate_all(&m->cpu);
 }
 
 /* Halted: time jumps to the next timer. Nothing but an interrupt ends a HLT, so a timer that raises none ends the run. */
@@ -248,6 +255,8 @@ enum run_end machine_run(struct machine *m)
 		} else if (m->cpu.stop == CPU_RUNNING) {
 			m->cpu.attention = 0;
 			m->cpu.budget = machine_batch(m, waiting);
+			if (m->config.forgetful)
+				machine_forget(m);
 			m->engine->run(&m->cpu);            /* instructions become events; a full buffer drains into the timing model */
 		}
 	}

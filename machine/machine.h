@@ -29,6 +29,8 @@ struct machine_config { /* the effective configuration; every field has a key (c
 	unsigned softtlb_entries;        /* default 4096 */
 	unsigned event_buffer;           /* events; default 4096 */
 	uint64_t block_cache_bytes;
+	uint64_t batch;                  /* most instructions that an engine runs in one go; default 4 Mi. Results do not depend on it */
+	bool forgetful;                  /* before every batch, forget all cached translations and blocks: a hostile test; results do not depend on it */
 	bool tlb_only;                   /* functional core with the modelled TLBs (statistics, no cycles) */
 	bool replay;                     /* a trace will drive it: trace_replay(), not machine_load() and machine_run() */
 };

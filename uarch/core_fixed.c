@@ -72,35 +72,47 @@ static inline uint64_t translate(struct timing *t, const struct paging *p, uint6
 
 /* ---- instruction fetch ---- */
 
-static inline void line_fetch(struct timing *t, uint64_t hpa)
+/* The lines of [hpa, hpa + bytes), within a page. The line fetched last is at hand. */
+static inline void lines_fetch(struct timing *t, uint64_t hpa, unsigned bytes)
 {
-	uint64_t line = hpa >> t->memory.l1i.line_shift;
-	if (line == t->fetch_line)
+	unsigned shift = t->memory.l1i.line_shift;
+	uint64_t line = hpa >> shift, end = (hpa + bytes - 1) >> shift;
+	if (line == t->fetch_line && line++ == end)
 		return;
-	t->fetch_line = line;
-	timing_charge(t, t->guest, hierarchy_stall(&t->memory, &t->memory.l1i, hpa, false));
+	t->fetch_line = end;
+	do
+		timing_charge(t, t->guest, hierarchy_stall(&t->memory, &t->memory.l1i, line << shift, false));
+	while (line++ != end);
+}
+
+/* A block whose one instruction crosses into a second page. */
+static __attribute__((noinline)) void code_straddle(struct timing *t, const struct paging *p, uint64_t pc, unsigned bytes, unsigned flags)
+{
+	unsigned here = 0x1000 - (pc & 0xfff);
+	uint64_t first = translate(t, p, pc, ACCESS_EXEC, flags);
+	if (first != NOWHERE)
+		lines_fetch(t, first, here);
+	uint64_t second = translate(t, p, pc + here, ACCESS_EXEC, flags);
+	if (second != NOWHERE)
+		lines_fetch(t, second, bytes - here);
 }
 
 static inline void code_fetch(struct timing *t, const struct paging *p, uint64_t pc, unsigned bytes, unsigned flags)
 {
-	uint64_t step = 1ull << t->memory.l1i.line_shift, left = bytes;
-	do { /* a page at a time, of which a straddling block has two; then a line at a time */
-		uint64_t hpa = translate(t, p, pc, ACCESS_EXEC, flags), in_page = 0x1000 - (pc & 0xfff), here = left < in_page ? left : in_page;
-		if (hpa == NOWHERE)
-			return;
-		for (uint64_t end = hpa + here; hpa < end; hpa = (hpa | (step - 1)) + 1)
-			line_fetch(t, hpa);
-		pc += here;
-		left -= here;
-	} while (left);
+	if (__builtin_expect((pc ^ (pc + bytes - 1)) >> 12, 0)) {
+		code_straddle(t, p, pc, bytes, flags);
+		return;
+	}
+	uint64_t hpa = translate(t, p, pc, ACCESS_EXEC, flags);
+	if (hpa != NOWHERE)
+		lines_fetch(t, hpa, bytes);
 }
 
+/* Translated code is fetched from the VMM's memory, which large global pages map. */
 static __attribute__((noinline)) void fragment_fetch(struct timing *t)
 {
-	uint64_t step = 1ull << t->memory.l1i.line_shift;
 	t->milli[CAUSE_TRANSLATION] += (uint64_t)t->tc_extra * t->preset.milli_cpi;
-	for (uint64_t at = t->tc_address, end = at + (t->tc_bytes ? t->tc_bytes : 1); at < end; at = (at | (step - 1)) + 1)
-		line_fetch(t, at);
+	lines_fetch(t, t->tc_address, t->tc_bytes ? t->tc_bytes : 1);
 }
 
 static inline void block_enter(struct timing *t, const struct paging *p, const struct event *e)
@@ -167,7 +179,7 @@ static inline __attribute__((always_inline)) void data_access(struct timing *t, 
 	if (hpa == NOWHERE)
 		return;
 	line_access(t, hpa, write, stall);
-	uint64_t last = e->addr + (e->aux ? e->aux - 1u : 0);
+	uint64_t last = e->addr + e->aux - 1; /* aux is never 0 */
 	if (__builtin_expect((e->addr ^ last) >> t->memory.l1d.line_shift, 0))
 		data_split(t, p, e, hpa, write, stall);
 }

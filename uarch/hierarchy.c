@@ -41,6 +41,11 @@ static uint32_t level_access(struct hierarchy *h, struct cache *level, uint64_t 
 
 uint32_t hierarchy_miss(struct hierarchy *h, const struct cache *l1, uint64_t address, const struct cache_victim *victim)
 {
+	if (h->l3.entry) { /* its tags are the largest table here: the real caches may as well begin to bring them */
+		const uint64_t *set = cache_set(&h->l3, address >> h->l3.line_shift);
+		__builtin_prefetch(set, 1);
+		__builtin_prefetch(set + h->l3.ways - 1, 1);
+	}
 	uint32_t cycles = level_access(h, &h->l2, address, false);
 	if (victim->dirty)
 		level_access(h, &h->l2, victim->line << l1->line_shift, true);
