@@ -65,6 +65,14 @@ bool pics_intr(const struct pics *p)
 	return chip_request(&p->chip[0]) != NONE;
 }
 
+bool pics_listens(const struct pics *p, unsigned irq)
+{
+	const struct pic *master = &p->chip[0], *slave = &p->chip[1];
+	unsigned input = irq < 8 ? irq : CASCADE;
+	bool open = master->ready && !(master->imr >> input & 1);
+	return irq < 8 ? open : open && slave->ready && !(slave->imr >> (irq & 7) & 1);
+}
+
 unsigned pics_irq(const struct pics *p)
 {
 	unsigned irq = chip_request(&p->chip[0]);

@@ -30,6 +30,8 @@ void pics_write(struct pics *p, uint16_t port, uint8_t value);
 void pics_line(struct pics *p, unsigned irq, bool high);
 /* Is the INTR pin up? */
 bool pics_intr(const struct pics *p);
+/* Could a request of an input get through, as far as masks go? */
+bool pics_listens(const struct pics *p, unsigned irq);
 /* The input that INTR stands for now, 0..15; 7: none (spurious). */
 unsigned pics_irq(const struct pics *p);
 /* The acknowledge cycle: the vector. Spurious when nothing is requested any more: input 7 of the chip concerned. */

@@ -206,7 +206,8 @@ static bool machine_interrupts(struct machine *m)
 
 /*
  * How many instructions may pass before the engine must come back: as many as cannot reach the next timer deadline, so that its interrupt is taken at the first block boundary at or
- * after it whatever the size of the event buffer (design, decision 3). With an interrupt waiting, one block at a time until the guest takes it.
+ * after it whatever the size of the event buffer (design, decision 3). With an interrupt waiting, one block at a time until the guest takes it. A masked timer interrupts nobody: its
+ * rises reach the PIC when somebody looks.
  */
 static int64_t machine_batch(struct machine *m, bool waiting)
 {
@@ -214,7 +215,7 @@ static int64_t machine_batch(struct machine *m, bool waiting)
 	uint64_t batch = left < m->config.batch ? left : m->config.batch;
 	if (waiting)
 		return 1;
-	if (deadline != UINT64_MAX) {
+	if (deadline != UINT64_MAX && pics_listens(&m->devices.pics, 0)) {
 		uint64_t safe = deadline > now ? (deadline - now) / (m->keeps_time ? timing_worst_block(m->timing) : 1) : 0;
 		batch = safe < batch ? safe : batch;
 	}

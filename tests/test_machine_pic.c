@@ -91,7 +91,15 @@ static void test_priority_and_nesting(void)
 static void test_mask(void)
 {
 	struct pics p;
+	pics_reset(&p);
+	CU_ASSERT_FALSE(pics_listens(&p, 0));
 	start(&p, 1);
+	CU_ASSERT_TRUE(pics_listens(&p, 0));
+	CU_ASSERT_TRUE(pics_listens(&p, 12));
+	pics_write(&p, 0x21, 0x05);
+	CU_ASSERT_FALSE(pics_listens(&p, 0));
+	CU_ASSERT_FALSE(pics_listens(&p, 12)); /* the slave's way is masked */
+	CU_ASSERT_TRUE(pics_listens(&p, 1));
 	pics_write(&p, 0x21, 0x10);
 	pulse(&p, 4);
 	CU_ASSERT_FALSE(pics_intr(&p));
