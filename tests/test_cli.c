@@ -1,0 +1,160 @@
+/*
+ * Proves what scripts rely on: exit codes, one line per error with its remedy, JSON that parses, help for every command, and that each example configuration is accepted. Runs the
+ * program itself.
+ */
+#include <CUnit/Basic.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char output[1 << 20];
+
+/* Runs `ringside <arguments>`; both streams go to `output`. Returns the exit status, or -1 for a signal. */
+static int ringside(const char *arguments)
+{
+	char command[1200];
+	snprintf(command, sizeof command, BINARY_DIR "/ringside %s 2>&1", arguments);
+	FILE *f = popen(command, "r");
+	size_t n = fread(output, 1, sizeof output - 1, f);
+	output[n] = 0;
+	int status = pclose(f);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void expect(const char *arguments, int status, const char *text)
+{
+	int got = ringside(arguments);
+	CU_ASSERT_EQUAL(got, status);
+	CU_ASSERT_PTR_NOT_NULL(strstr(output, text));
+	if (got != status || !strstr(output, text))
+		printf("    ringside %s: status %d, said: %.300s\n", arguments, got, output);
+}
+
+static bool json_valid(void)
+{
+	sqlite3 *db;
+	sqlite3_stmt *s;
+	sqlite3_open(":memory:", &db);
+	sqlite3_prepare_v2(db, "SELECT json_valid(?)", -1, &s, NULL);
+	sqlite3_bind_text(s, 1, output, -1, SQLITE_STATIC);
+	bool ok = sqlite3_step(s) == SQLITE_ROW && sqlite3_column_int(s, 0);
+	sqlite3_finalize(s);
+	sqlite3_close(db);
+	return ok;
+}
+
+static void test_usage(void)
+{
+	expect("", 2, "usage: ringside COMMAND");
+	expect("--help", 0, "usage: ringside COMMAND");
+	expect("--version", 0, "ringside ");
+	expect("rum", 2, "the nearest is run");
+	expect("run --help", 0, "ringside run --workload");
+	expect("compare --help", 0, "--techniques A,B,...");
+	expect("trace --help", 0, "trace replay FILE");
+	expect("trace record --help", 0, "--output FILE");
+	expect("list --help", 0, "usage: ringside list");
+	expect("trace", 2, "usage:");
+	expect("run --nonsense", 2, "--help shows the options");
+	expect("run --seeds 3", 2, "--help shows the options");
+	expect("run a.yaml b.yaml", 2, "unexpected argument \"b.yaml\"");
+	expect("compare --seeds 0", 2, "1 to 100");
+	expect("compare --jobs x", 2, "1 to 64");
+	expect("compare --techniques native,shadw", 2, "the nearest is shadow");
+	expect("list keyz", 2, "the nearest is keys");
+}
+
+static void test_configuration(void)
+{
+	expect("run /nonexistent.yaml", 2, "/nonexistent.yaml: cannot open");
+	expect("run --set machine.sed=1", 2, "machine.seed");
+	expect("run --technique nativ", 2, "did you mean \"native\"");
+	expect("run --set kernel=/nonexistent", 1, "/nonexistent");
+	expect("run --set kernel=" SOURCE_DIR "/cli/main.c", 1, "Multiboot");
+	expect("run --set images=/nonexistent", 1, "/nonexistent/kernel-x86_64.elf");
+	expect("run --print-config", 0, "workload: \"all\"");
+	expect("run " SOURCE_DIR "/cli/examples/forkwait-shadow.yaml --print-config", 0, "technique: \"shadow\"");
+	expect("run " SOURCE_DIR "/cli/examples/small-tlb.yaml --print-config", 0, "tlb.l2.entries: 144");
+	expect("run " SOURCE_DIR "/cli/examples/large-ept-pages.yaml --print-config", 0, "ept_page_shift: 21");
+}
+
+static void test_list(void)
+{
+	char topics[40][40], *line, *rest, command[80];
+	unsigned n = 0;
+	expect("list", 0, "techniques");
+	for (line = strtok_r(output, "\n", &rest); line && n < 40 && line[0] != 'r'; line = strtok_r(NULL, "\n", &rest))
+		if (sscanf(line, "%39s", topics[n]) == 1)
+			n++;
+	CU_ASSERT_TRUE(n >= 15);
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(command, sizeof command, "list %.39s", topics[i]);
+		CU_ASSERT_EQUAL(ringside(command), 0);
+		CU_ASSERT_TRUE(strlen(output) > 10);
+		snprintf(command, sizeof command, "list %.39s --json", topics[i]);
+		CU_ASSERT_EQUAL(ringside(command), 0);
+		CU_ASSERT_TRUE(json_valid());
+	}
+}
+
+static void test_run(void)
+{
+	expect("run --workload syscall --technique nested-ept", 0, "state hash");
+	expect("run --workload syscall --json", 0, "\"cycles_by_cause\"");
+	CU_ASSERT_TRUE(json_valid());
+	expect("run --workload syscall --set machine.max_instructions=1000", 1, "budget");
+	expect("run --workload syscall --set machine.core=functional", 0, "guest instructions");
+	expect("run --workload syscall --db /nonexistent/x.db", 1, "/nonexistent/x.db");
+}
+
+static void test_compare(void)
+{
+	expect("compare --workload syscall --techniques native,bt --db test_cli.db --json", 0, "\"cycles_error\": 0");
+	CU_ASSERT_TRUE(json_valid());
+	expect("compare --workload syscall --techniques shadow --no-replay --db test_cli.db", 0, "holds");
+	char *head = strstr(output, "\nexecution");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(head);
+	head[1 + strcspn(head + 1, "\n")] = 0;
+	CU_ASSERT_PTR_NULL(strstr(head, "native")); /* it ran, as the reference, but was not asked for */
+	expect("compare --workload syscall --techniques native --seeds 2 --fit --db test_cli.db", 0, "mean cycles over 2 seeds");
+	unlink("test_cli.db");
+	unlink("test_cli.db-wal");
+	unlink("test_cli.db-shm");
+}
+
+static void test_trace(void)
+{
+	expect("trace record --workload syscall -o test_cli.trace", 0, "instructions of syscall under native");
+	expect("trace info test_cli.trace", 0, "bytes an event");
+	expect("trace info test_cli.trace --json", 0, "\"events_by_kind\"");
+	CU_ASSERT_TRUE(json_valid());
+	expect("trace replay test_cli.trace", 0, "statistics are as in the recorded run");
+	expect("trace replay test_cli.trace --technique shadow", 0, "state hash");
+	expect("trace replay test_cli.trace --technique paravirt", 2, "another build of the guest");
+	expect("trace replay test_cli.trace --set x=1", 2, "unknown key");
+	expect("trace replay", 2, "name a trace file");
+	expect("trace info " SOURCE_DIR "/cli/main.c", 1, "not a Ringside trace");
+	CU_ASSERT_EQUAL(truncate("test_cli.trace", 6000), 0);
+	expect("trace info test_cli.trace", 0, "ends early");
+	unlink("test_cli.trace");
+}
+
+int main(void)
+{
+	CU_initialize_registry();
+	CU_pSuite s = CU_add_suite("cli", NULL, NULL);
+	CU_add_test(s, "usage", test_usage);
+	CU_add_test(s, "configuration", test_configuration);
+	CU_add_test(s, "list", test_list);
+	CU_add_test(s, "run", test_run);
+	CU_add_test(s, "compare", test_compare);
+	CU_add_test(s, "trace", test_trace);
+	CU_basic_run_tests();
+	unsigned failures = CU_get_number_of_failures();
+	CU_cleanup_registry();
+	return failures != 0;
+}
