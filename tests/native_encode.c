@@ -200,7 +200,7 @@ void variant_encode(struct native_session *s, struct variant *v, bool plain)
 		if (v->row->traits & COUNT_1)
 			v->code.fixed |= 2u << 24;
 	}
-	v->pad = strstr(v->row->encoding, "rel8") ? (pick(s, 2) ? 1 : -1) : pick(s, 2) ? 1 + (int)pick(s, 8) : -1 - (int)pick(s, 4);
+	v->pad = strstr(v->row->encoding, "rel8") ? (pick(s, 2) ? 1 : -1) : pick(s, 2) ? 1 + (int)pick(s, NATIVE_PAD_OTHER - 1) : -1 - (int)pick(s, 4);
 	if (plain)
 		v->pad = 2;
 	v->address32 = v->mode == 8 && !strstr(v->row->encoding, "67 ") && (v->memory || (v->row->traits & XLAT) || strstr(v->row->encoding, "mo")) && pick(s, 5) == 0;
@@ -271,7 +271,7 @@ static uint64_t place_operand(struct native_session *s, const struct variant *v,
 
 static uint64_t pick_target(struct native_session *s)
 {
-	return pick(s, 16) == 0 ? NATIVE_BASE + 0x4000 + pick(s, 4096) : NATIVE_ENTRY + (uint64_t)((int)pick(s, 8) + 1) * NATIVE_PAD_STEP;
+	return pick(s, 16) == 0 ? NATIVE_BASE + 0x4000 + pick(s, 4096) : NATIVE_ENTRY + (uint64_t)((int)pick(s, NATIVE_PAD_OTHER - 1) + 1) * NATIVE_PAD_STEP;
 }
 
 static void string_operands(struct native_session *s, const struct variant *v, struct native_state *n)
