@@ -60,7 +60,8 @@ bool tlb_array_create(struct tlb_array *a, const struct tlb_geometry *g, uint64_
 	a->order = calloc(a->slots, sizeof *a->order);
 	a->tree = calloc(a->sets, sizeof *a->tree);
 	a->candidate = calloc(a->ways, sizeof *a->candidate);
-	if (a->tag && a->entry && a->order && a->tree && a->candidate)
+	a->live = calloc((a->slots + 63) / 64, sizeof *a->live);
+	if (a->tag && a->entry && a->order && a->tree && a->candidate && a->live)
 		return true;
 	snprintf(error, error_size, "out of memory for a TLB of %u entries", g->entries);
 	tlb_array_destroy(a);
@@ -74,6 +75,7 @@ void tlb_array_destroy(struct tlb_array *a)
 	free(a->order);
 	free(a->tree);
 	free(a->candidate);
+	free(a->live);
 	*a = (struct tlb_array){ 0 };
 }
 
@@ -120,6 +122,7 @@ void tlb_array_kill(struct tlb_array *a, uint32_t slot)
 	a->valid--;
 	a->sizes[tlb_size_index(a->tag[slot] & 63)]--;
 	a->tag[slot] = 0;
+	a->live[slot / 64] &= ~(1ull << slot % 64);
 }
 
 uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_entry *e)
@@ -133,6 +136,7 @@ uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_en
 		slot = a->replacement->victim(a, a->candidate);
 	tlb_array_kill(a, slot);
 	a->tag[slot] = tlb_tag(gva, e->shift);
+	a->live[slot / 64] |= 1ull << slot % 64;
 	a->entry[slot] = *e;
 	a->valid++;
 	a->sizes[tlb_size_index(e->shift)]++;

@@ -29,6 +29,7 @@ struct tlb_array {
 	uint64_t *order;            /* LRU, FIFO: when a slot was touched, filled */
 	uint64_t *tree;             /* PLRU: the bits of a set */
 	unsigned *candidate;        /* [ways]: scratch for insertions */
+	uint64_t *live;             /* a bit a slot: valid. What a flush looks at */
 	unsigned valid, sizes[3];   /* entries now; of them 4K, 2M/4M, 1G: a lookup skips sizes that are not there */
 	uint64_t *clock;            /* of the model: counts touches */
 	uint64_t random;            /* state of the generator */

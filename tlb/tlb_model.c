@@ -93,9 +93,12 @@ static bool scope_covers(const struct scope *s, const struct tlb_array *a, uint3
 
 static void array_flush(struct tlb_array *a, const struct scope *s)
 {
-	for (uint32_t slot = 0; a->valid && slot < a->slots; slot++)
-		if (a->tag[slot] && scope_covers(s, a, slot))
-			tlb_array_kill(a, slot);
+	for (uint32_t word = 0; a->valid && word < (a->slots + 63) / 64; word++)
+		for (uint64_t left = a->live[word]; left; left &= left - 1) {
+			uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(left);
+			if (scope_covers(s, a, slot))
+				tlb_array_kill(a, slot);
+		}
 }
 
 /* The entries for one page of these tags, where no entry is a piece of a larger page: by lookup. */
