@@ -248,6 +248,22 @@ static bool region_map(const char **why)
 	return false;
 }
 
+/* Where wild addresses lead must be empty, or they would not fault as in the model. */
+static bool low_memory_empty(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	bool empty = true;
+	if (!maps)
+		return true;
+	while (fgets(line, sizeof line, maps)) {
+		const unsigned long long start = strtoull(line, NULL, 16);
+		empty &= start >> 32 || (start >= NATIVE_BASE && start < NATIVE_BASE + CASE_BYTES) || (start >= AT_TRAMPOLINE && start < AT_TRAMPOLINE + OWN_BYTES);
+	}
+	fclose(maps);
+	return empty;
+}
+
 static bool child_start(struct native *n)
 {
 	int down[2], up[2];
@@ -293,6 +309,14 @@ static bool works(struct native *n, unsigned mode)
 	return native_run(n, mode, (const uint8_t *)"\x90", 1, 1) && n->after[0].vector == -1 && n->after[0].reg[3] == 4 && n->after[0].rip == NATIVE_ENTRY + 1;
 }
 
+static void native_free(struct native *n)
+{
+	munmap((void *)NATIVE_BASE, CASE_BYTES);
+	munmap((void *)AT_TRAMPOLINE, OWN_BYTES);
+	munmap(n->before, BATCH_BYTES);
+	free(n);
+}
+
 struct native *native_open(const char **why)
 {
 	struct native *n = calloc(1, sizeof *n);
@@ -308,6 +332,11 @@ struct native *native_open(const char **why)
 		return NULL;
 	}
 	n->after = n->before + NATIVE_BATCH;
+	if (!low_memory_empty()) {
+		*why = "something of this program is mapped below 4 GiB (AddressSanitizer's shadow is), where wild addresses of the cases must fault";
+		native_free(n);
+		return NULL;
+	}
 	if (!child_start(n) || !works(n, 8)) {
 		*why = "the child that runs instructions cannot start or does not come back from a NOP";
 		native_close(n);
@@ -320,10 +349,7 @@ struct native *native_open(const char **why)
 void native_close(struct native *n)
 {
 	child_stop(n);
-	munmap((void *)NATIVE_BASE, CASE_BYTES);
-	munmap((void *)AT_TRAMPOLINE, OWN_BYTES);
-	munmap(n->before, BATCH_BYTES);
-	free(n);
+	native_free(n);
 }
 
 bool native_has_32(const struct native *n)
