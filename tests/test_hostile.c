@@ -1,0 +1,104 @@
+/*
+ * Proves: nothing that makes the simulator fast shows in a result. The hostile machine has a softtlb of one entry and an event buffer of two, and runs one block in a go, or forgets every
+ * cached translation and block again and again; the result must equal the ordinary machine's byte for byte: every cycle, exit, TLB and cache counter, the guest's state, under every technique, timer on.
+ *
+ * The reference is the ordinary machine; that the ordinary machine is right is what the other suites prove.
+ */
+#include "../machine/machine.h"
+#include <CUnit/Basic.h>
+#include <stdlib.h>
+
+static void config_fill(struct machine_config *c, const struct technique *t, unsigned width, const char *cmdline)
+{
+	const char *arch = width == 64 ? "x86_64" : "i386";
+	machine_config_default(c);
+	snprintf(c->kernel, sizeof(c->kernel), BINARY_DIR "/workloads/kernel-%s%s.elf", arch, t->paravirtual_guest ? "-pv" : "");
+	snprintf(c->module, sizeof(c->module), BINARY_DIR "/workloads/programs-%s.cpio", arch);
+	snprintf(c->cmdline, sizeof(c->cmdline), "%s", cmdline);
+	snprintf(c->technique, sizeof(c->technique), "%s", t->name);
+	snprintf(c->preset_name, sizeof(c->preset_name), "%s", width == 64 ? "skylake" : "prescott");
+	c->preset = *preset_find(c->preset_name);
+	c->memory_bytes = 16u << 20;
+	c->max_instructions = 100000000;
+}
+
+static void result_of(const struct machine_config *c, struct run_result *r)
+{
+	char error[256] = "";
+	struct machine *m = machine_create(c, error, sizeof(error));
+
+	memset(r, 0, sizeof(*r));
+	if (m && machine_load(m, error, sizeof(error))) {
+		machine_run(m);
+		machine_result(m, r);
+	} else {
+		CU_FAIL(error);
+		printf("  %s\n", error);
+	}
+	machine_destroy(m);
+}
+
+/* Says what differs, then fails. */
+static void results_compare(const struct run_result *a, const struct run_result *b, const char *how)
+{
+	for (unsigned i = 0; i < a->stats; i++)
+		if (a->stat[i].value != b->stat[i].value)
+			printf("  %s %u-bit %s: %s is %llu, not %llu\n", a->technique, a->width, how, b->stat[i].name, (unsigned long long)b->stat[i].value, (unsigned long long)a->stat[i].value);
+	for (unsigned i = 0; i < a->exits; i++)
+		if (a->exit[i].count != b->exit[i].count)
+			printf("  %s %u-bit %s: exits %s %llu, not %llu\n", a->technique, a->width, how, b->exit[i].name, (unsigned long long)b->exit[i].count, (unsigned long long)a->exit[i].count);
+	CU_ASSERT_EQUAL(a->end, END_EXIT);
+	CU_ASSERT_NOT_EQUAL(a->cycles, 0);
+	CU_ASSERT_EQUAL(a->cycles, b->cycles);
+	CU_ASSERT_EQUAL(memcmp(a, b, sizeof(*a)), 0);
+}
+
+static void hostile_run(unsigned technique, unsigned width, const char *cmdline)
+{
+	struct machine_config c;
+	struct run_result *ordinary = malloc(sizeof(*ordinary)), *hostile = malloc(sizeof(*hostile));
+
+	config_fill(&c, &techniques[technique], width, cmdline);
+	result_of(&c, ordinary);
+	c.softtlb_entries = 1;
+	c.event_buffer = 2;
+	c.batch = 1;
+	result_of(&c, hostile);
+	results_compare(ordinary, hostile, "with tiny limits");
+	c.batch = 999;
+	c.forgetful = true;
+	result_of(&c, hostile);
+	results_compare(ordinary, hostile, "forgetful");
+	free(ordinary);
+	free(hostile);
+}
+
+static void every_technique(const char *cmdline)
+{
+	for (unsigned width = 32; width <= 64; width += 32)
+		for (unsigned t = 0; t < TECHNIQUES; t++)
+			hostile_run(t, width, cmdline);
+}
+
+static void processes(void) { every_technique("init=forkwait n=3"); }
+static void page_tables(void) { every_technique("init=ptstorm n=1 pages=32"); }
+static void faults(void) { every_technique("init=faults"); }
+static void preemption(void) { every_technique("init=preempt n=3000"); }
+
+int main(void)
+{
+	CU_pSuite s;
+
+	if (CU_initialize_registry() != CUE_SUCCESS)
+		return 1;
+	s = CU_add_suite("hostile", NULL, NULL);
+	CU_add_test(s, "fork and wait", processes);
+	CU_add_test(s, "page-table storm", page_tables);
+	CU_add_test(s, "faults", faults);
+	CU_add_test(s, "preemption", preemption);
+	CU_basic_set_mode(CU_BRM_VERBOSE);
+	CU_basic_run_tests();
+	unsigned failures = CU_get_number_of_failures();
+	CU_cleanup_registry();
+	return failures != 0;
+}
