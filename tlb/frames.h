@@ -19,10 +19,12 @@ enum {
 
 struct frame {
 	uint8_t flags;
-	uint8_t stores; /* table stores since a walk last read it as a table */
+	uint8_t stores; /* table stores since a walk last read it as a table, repeated ones to one entry apart */
 	uint16_t entry[2]; /* FRAME_CACHED_WRITE: indices of the softtlb entries that may reach it for writes */
 	uint32_t gfn;   /* FRAME_TABLE: guest frame number of the table */
+	uint16_t last_entry; /* FRAME_TABLE: offset / 4 of the last table store; FRAME_NO_ENTRY: none yet */
 };
+#define FRAME_NO_ENTRY 0xffff
 struct frames { struct frame *frame; uint64_t count; };
 
 /* One struct frame for each 4 KiB of `bytes`. Returns false when out of memory. */

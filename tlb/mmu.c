@@ -126,6 +126,7 @@ void mmu_track_table(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, uint64_t gp
 	if (!f)
 		return;
 	f->stores = 0;
+	f->last_entry = FRAME_NO_ENTRY;
 	if (f->flags & FRAME_TABLE)
 		return;
 	f->flags |= FRAME_TABLE;
@@ -250,6 +251,17 @@ static uint64_t bytes_value(const uint8_t *data, unsigned size)
 	return v;
 }
 
+/* The forget rule: a table that nobody walks while stores move about in it has become an ordinary page. One entry changed over and over is still a table's. */
+static void store_count(struct mmu *mmu, struct cpu *cpu, struct frame *f, uint64_t hpa)
+{
+	uint16_t entry = (uint16_t)(hpa >> 2 & 0x3ff);
+	if (f->last_entry == entry || mmu->replaying)
+		return;
+	f->last_entry = entry;
+	if (++f->stores >= FORGET_STORES)
+		mmu_forget_table(mmu, cpu, hpa);
+}
+
 /* One store of at most 8 bytes to a page table. */
 static void table_store(struct mmu *mmu, struct cpu *cpu, struct frame *f, uint64_t gva, const struct mem_fill *where, const uint8_t *data, unsigned size, unsigned flags)
 {
@@ -261,10 +273,7 @@ static void table_store(struct mmu *mmu, struct cpu *cpu, struct frame *f, uint6
 	mmu->table_stores++;
 	mmu->table_changes++;
 	mmu->part->table_store(mmu->part_self, mmu, cpu, gva, &t, value, size);
-	if (f->stores < FORGET_STORES)
-		f->stores++;
-	if (f->stores == FORGET_STORES && !mmu->replaying)
-		mmu_forget_table(mmu, cpu, where->hpa);
+	store_count(mmu, cpu, f, where->hpa);
 }
 
 static void mmu_store(void *self, struct cpu *cpu, uint64_t gva, const struct mem_fill *where, const void *data, unsigned size, bool supervisor)

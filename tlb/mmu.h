@@ -5,7 +5,8 @@
  * (a zapped shadow entry, an EPT change, a page that became a page table). It caches the combined gva -> real mapping; it is a legal TLB and decides nothing about time.
  *
  * Tracking: every guest page that a walk reads as a page table is tracked. Stores to it are slow, drain the events first, and appear as EV_TABLE_STORE with their
- * value; when tracking begins, EV_TABLE_PAGE and the page sink give the contents. After FORGET_STORES stores without a walk between, it is forgotten (EV_TABLE_FORGET).
+ * value; when tracking begins, EV_TABLE_PAGE and the page sink give the contents. After FORGET_STORES stores without a walk between, each to another
+ * entry than the one before, it is forgotten (EV_TABLE_FORGET).
  * This is the same under every technique, so that a trace recorded natively carries what shadow paging needs.
  */
 #ifndef TLB_MMU_H

@@ -91,7 +91,7 @@ static int run_pgfault(word_t n)
 	return space_unmap(s, USER_NANOBENCH, 2 * PAGE_BYTES) ? 0 : -1;
 }
 
-/* The entry alternates between read-only and writable; nobody looks through it meanwhile. */
+/* The entry alternates between read-only and writable; nobody looks through it meanwhile. Its table is in use: the page was touched before. */
 static int run_ptemod(word_t n)
 {
 	struct space *s = &process_current()->space;
@@ -100,6 +100,7 @@ static int run_ptemod(word_t n)
 	if (!window_open(s) || !space_slot(s, USER_NANOBENCH, &table, &index))
 		return -1;
 	pte_t entry[2];
+	(void)*(volatile uint8_t *)USER_NANOBENCH; /* a walk through the table makes it one: a VMM that shadows it traces it from here */
 	entry[0] = ((pte_t *)frame_pointer(table))[index];
 	entry[1] = entry[0] & ~(pte_t)PTE_RW;
 	RS_MARK_BEGIN(RS_NANOBENCH_PTEMOD);
