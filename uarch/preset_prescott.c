@@ -28,9 +28,8 @@ const struct preset preset_prescott = {
 	.branch_taken = 1,                        /* assumed: the trace cache follows predicted branches; mispredictions are not modelled by this core */
 	.serialize = 150,                         /* recalled: order of MOV CR, IRET and INVLPG on this core */
 	.exception = 500,                         /* recalled: order of interrupt-gate delivery on this core */
-	.syscall = 300,                           /* a whole getpid by SYSENTER took 432 cycles on a Pentium 4 (Maeda, "Kernel Mode Linux", Linux Journal 2003, table 2); 300 of it for
-	                                             the pair of instructions is assumed */
-	.port_io = 3800,                          /* about 1 microsecond for port 0x80 (Linux I/O port programming mini-HOWTO) */
+	.syscall = 300,                           /* assumed: order of a SYSENTER and SYSEXIT pair on this core; no checked figure is known */
+	.port_io = 3800,                          /* assumed: about 1 microsecond, the usual order for a port behind the chipset's ISA bridge */
 	.rep_iteration_milli = 1000,              /* assumed */
 	/* VMX: the round trip is 3963 (Agesen et al., ATC 2012, table 1; paper). Its split follows Adams' figures of 1931 for a page-fault exit and 2409 for an entry (recalled): 44.5 %.
 	   Trap: `exception` and `serialize` of this preset. Callout: a mispredicted call and return, 30 cycles each (31-stage pipeline; recalled). Syscall: half the pair. */

@@ -31,7 +31,7 @@ const struct preset preset_skylake = {
 	.serialize = 200,                         /* INVLPG about 200 (quoted); CR3 write about 300 (quoted) */
 	.exception = 300,                         /* recalled: order of interrupt-gate delivery */
 	.syscall = 100,                           /* recalled: SYSCALL and SYSRET together */
-	.port_io = 4000,                          /* about 1 microsecond for port 0x80 (Linux I/O port programming mini-HOWTO) */
+	.port_io = 4000,                          /* assumed: about 1 microsecond, the usual order for a port behind the chipset */
 	.rep_iteration_milli = 500,               /* assumed */
 	/* VMX: the round trip is Sandy Bridge's 784 (Agesen et al., ATC 2012, table 1; paper), the newest of the hardware alone that was published; half and half is assumed.
 	   Trap: `exception` and `serialize`. Callout: a mispredicted call and return, 16 cycles each (recalled). Syscall: half the pair. */
