@@ -14,7 +14,6 @@
 struct comparison {
 	const struct options *options;
 	const struct config *config;
-	const char *text;                  /* effective configuration */
 	bool wanted[TECHNIQUES];
 	char trace[2][300];                /* recordings: native image, paravirtual image */
 	char directory[256];               /* they lie in */
@@ -86,16 +85,36 @@ static bool technique_runs(const struct comparison *c, unsigned t)
 	return c->wanted[t] || t == TECHNIQUE_NATIVE;
 }
 
+/* The effective configuration of one of the runs: its technique and seed are its own. Freed by runners_free(). */
+static char *runner_text(const struct comparison *c, unsigned t, uint64_t seed)
+{
+	struct config own = *c->config;
+	snprintf(own.machine.technique, sizeof own.machine.technique, "%s", techniques[t].name);
+	own.machine.seed = seed;
+	return config_text(&own);
+}
+
+static void runners_free(struct comparison *c)
+{
+	for (unsigned i = 0; i < c->runners; i++)
+		free((char *)(uintptr_t)c->runner[i].config_text);
+	free(c->runner);
+}
+
 static bool runner_add(struct comparison *c, unsigned t, uint64_t seed, bool replay, char *error, size_t error_size)
 {
 	struct runner *r = &c->runner[c->runners];
 	const char *trace = c->trace[techniques[t].paravirtual_guest];
 	bool records = !c->options->no_replay && (t == TECHNIQUE_NATIVE || t == TECHNIQUE_PARAVIRT);
-	*r = (struct runner){ .config_text = c->text, .progress = &c->progress, .record = !replay && records ? trace : NULL, .replay = replay ? trace : NULL,
-		.console = c->options->console ? stderr : NULL };
+	*r = (struct runner){ .progress = &c->progress, .record = !replay && records ? trace : NULL, .replay = replay ? trace : NULL, .console = c->options->console ? stderr : NULL };
 	if (!config_machine(c->config, techniques[t].name, &r->config, error, error_size))
 		return false;
 	r->config.seed = seed;
+	r->config_text = runner_text(c, t, seed);
+	if (!r->config_text) {
+		snprintf(error, error_size, "out of memory");
+		return false;
+	}
 	c->runners++;
 	return true;
 }
@@ -199,31 +218,40 @@ static bool comparison_run(struct comparison *c)
 }
 
 /* ------------------------------------------------------------------ showing */
-static bool comparison_store(const struct comparison *c, const struct run_result *runs, unsigned n)
+static bool run_wanted(const struct comparison *c, const struct run_result *r)
+{
+	return c->wanted[technique_find(r->technique)->id];
+}
+
+static bool comparison_store(const struct comparison *c)
 {
 	char error[640], title[160];
+	const struct run_result *first = &c->runner[0].result;
 	struct results_db *db = results_open(c->options->db ? c->options->db : "results.db", error, sizeof error);
-	snprintf(title, sizeof title, "%s, %u-bit guest, preset %s", runs[0].workload, runs[0].width, runs[0].preset);
+	snprintf(title, sizeof title, "%s, %u-bit guest, preset %s", first->workload, first->width, first->preset);
 	int64_t group = db ? results_new_comparison(db, title, error, sizeof error) : -1;
 	bool ok = group >= 0;
-	for (unsigned i = 0; ok && i < n; i++)
-		ok = results_write(db, &runs[i], c->text, group, error, sizeof error) >= 0;
+	for (unsigned i = 0; ok && i < c->main_runners; i++)
+		if (run_wanted(c, &c->runner[i].result))
+			ok = results_write(db, &c->runner[i].result, c->runner[i].config_text, group, error, sizeof error) >= 0;
 	if (!ok)
 		complain(STATUS_FAILED, "%s", error);
 	results_close(db);
 	return ok;
 }
 
-/* All runs, for filling; then those that were asked for, first. Returns how many those are. */
-static unsigned runs_collect(const struct comparison *c, struct run_result *runs)
+/* Fills in what only all runs together tell; then gives those that were asked for. Returns how many those are. */
+static unsigned runs_collect(struct comparison *c, struct run_result *runs)
 {
 	unsigned n = 0;
 	for (unsigned i = 0; i < c->main_runners; i++)
 		runs[i] = c->runner[i].result;
 	compare_fill(runs, c->main_runners);
-	for (unsigned i = 0; i < c->main_runners; i++)
-		if (c->wanted[technique_find(runs[i].technique)->id])
-			runs[n++] = runs[i];
+	for (unsigned i = 0; i < c->main_runners; i++) {
+		c->runner[i].result = runs[i];
+		if (run_wanted(c, &c->runner[i].result))
+			runs[n++] = c->runner[i].result;
+	}
 	return n;
 }
 
@@ -234,7 +262,7 @@ static void fit_show(const struct comparison *c, struct run_result *runs)
 	compare_print_fit(stdout, runs, c->runners - c->main_runners);
 }
 
-static int comparison_show(const struct comparison *c)
+static int comparison_show(struct comparison *c)
 {
 	struct run_result *runs = calloc(c->runners, sizeof *runs);
 	if (!runs)
@@ -246,7 +274,7 @@ static int comparison_show(const struct comparison *c)
 		compare_print(stdout, runs, n);
 		compare_print_seeds(stdout, runs, n);
 	}
-	int status = comparison_store(c, runs, n) ? STATUS_GOOD : STATUS_FAILED;
+	int status = comparison_store(c) ? STATUS_GOOD : STATUS_FAILED;
 	if (!status && !compare_good(runs, n))
 		status = complain(STATUS_FAILED, "the runs are not all equivalent, or did not all end as they should: see \"equivalence\", \"resource control\" and the state hashes");
 	if (c->options->fit && !c->options->json)
@@ -263,7 +291,15 @@ static int compare_config(struct comparison *c)
 	if ((c->options->no_replay || traces_name(c)) && comparison_run(c))
 		status = comparison_show(c);
 	traces_remove(c);
-	free(c->runner);
+	runners_free(c);
+	return status;
+}
+
+static int config_print(const struct config *c)
+{
+	char *text = config_text(c);
+	int status = text && fputs(text, stdout) >= 0 ? STATUS_GOOD : STATUS_FAILED;
+	free(text);
 	return status;
 }
 
@@ -275,15 +311,8 @@ int cmd_compare(int argc, char **argv)
 	if (status < 0 && !options_config(&o, o.operand[0], &config))
 		status = STATUS_USAGE;
 	if (status < 0) {
-		char *text = config_text(&config);
-		struct comparison c = { .options = &o, .config = &config, .text = text };
-		if (!text)
-			status = complain(STATUS_FAILED, "out of memory");
-		else if (o.print_config)
-			status = fputs(text, stdout) < 0 ? STATUS_FAILED : STATUS_GOOD;
-		else
-			status = compare_config(&c);
-		free(text);
+		struct comparison c = { .options = &o, .config = &config };
+		status = o.print_config ? config_print(&config) : compare_config(&c);
 	}
 	options_destroy(&o);
 	return status;

@@ -36,6 +36,36 @@ static bool settings_put(struct settings *s, const char *key, const char *value,
 	return true;
 }
 
+/* Length of the character at s by the Unicode Standard's table 3-7, "well-formed UTF-8"; 0: ill-formed. */
+static unsigned utf8_length(const unsigned char *s)
+{
+	static const struct { uint8_t first, last, second_first, second_last, length; } rows[] = {
+		{ 0x01, 0x7f, 0x00, 0xff, 1 }, { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 },
+		{ 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+	};
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+		if (s[0] < rows[i].first || s[0] > rows[i].last || s[1] < rows[i].second_first || s[1] > rows[i].second_last)
+			continue;
+		for (unsigned k = 2; k < rows[i].length; k++)
+			if ((s[k] & 0xc0) != 0x80)
+				return 0;
+		return rows[i].length;
+	}
+	return 0;
+}
+
+/* What the effective configuration writes must read back as YAML, which is UTF-8. */
+static bool text_is_utf8(const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+	for (unsigned n; *s; s += n) {
+		n = utf8_length(s);
+		if (!n)
+			return false;
+	}
+	return true;
+}
+
 bool settings_add(struct settings *s, const char *assignment, char *error, size_t error_size)
 {
 	char key[96];
@@ -45,6 +75,10 @@ bool settings_add(struct settings *s, const char *assignment, char *error, size_
 		return false;
 	}
 	snprintf(key, sizeof key, "%.*s", (int)(equals - assignment), assignment);
+	if (!text_is_utf8(assignment)) {
+		snprintf(error, error_size, "--set %.90s: the value is not UTF-8", key);
+		return false;
+	}
 	if (settings_put(s, key, equals + 1, "--set"))
 		return true;
 	snprintf(error, error_size, "--set: out of memory");

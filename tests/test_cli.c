@@ -111,6 +111,20 @@ static void test_run(void)
 	expect("run --workload syscall --db /nonexistent/x.db", 1, "/nonexistent/x.db");
 }
 
+/* The first column of a query's first row. */
+static const char *stored(const char *sql)
+{
+	static char text[64];
+	sqlite3 *db;
+	sqlite3_stmt *s = NULL;
+	sqlite3_open("test_cli.db", &db);
+	sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+	snprintf(text, sizeof text, "%s", sqlite3_step(s) == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : "nothing");
+	sqlite3_finalize(s);
+	sqlite3_close(db);
+	return text;
+}
+
 static void test_compare(void)
 {
 	expect("compare --workload syscall --techniques native,bt --db test_cli.db --json", 0, "\"cycles_error\": 0");
@@ -120,6 +134,8 @@ static void test_compare(void)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(head);
 	head[1 + strcspn(head + 1, "\n")] = 0;
 	CU_ASSERT_PTR_NULL(strstr(head, "native")); /* it ran, as the reference, but was not asked for */
+	expect("compare --workload syscall --techniques bt,shadow --no-replay --db test_cli.db", 0, "holds");
+	CU_ASSERT_STRING_EQUAL(stored("SELECT count(*) FROM runs r JOIN configurations c ON c.hash = r.configuration WHERE c.text LIKE '%technique: \"' || r.technique || '\"%'"), "7");
 	expect("compare --workload syscall --techniques native --seeds 2 --fit --db test_cli.db", 0, "mean cycles over 2 seeds");
 	unlink("test_cli.db");
 	unlink("test_cli.db-wal");

@@ -98,6 +98,10 @@ static void test_meaning(void)
 	CU_ASSERT_TRUE(settings_add(&s, "cmdline=a=b c", error, sizeof error));
 	CU_ASSERT_FALSE(settings_add(&s, "nonsense", error, sizeof error));
 	CU_ASSERT_FALSE(settings_add(&s, "=1", error, sizeof error));
+	CU_ASSERT_FALSE(settings_add(&s, "images=\xff", error, sizeof error));
+	CU_ASSERT_FALSE(settings_add(&s, "images=\xed\xa0\x80", error, sizeof error)); /* a surrogate */
+	CU_ASSERT_FALSE(settings_add(&s, "images=\xf0\x9f", error, sizeof error));      /* cut */
+	CU_ASSERT_TRUE(settings_add(&s, "images=\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", error, sizeof error));
 	CU_ASSERT_TRUE(config_apply(&c, &s, error, sizeof error));
 	CU_ASSERT_EQUAL(c.machine.seed, 8);
 	CU_ASSERT_STRING_EQUAL(c.cmdline, "a=b c");
