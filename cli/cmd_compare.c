@@ -85,15 +85,6 @@ static bool technique_runs(const struct comparison *c, unsigned t)
 	return c->wanted[t] || t == TECHNIQUE_NATIVE;
 }
 
-/* The effective configuration of one of the runs: its technique and seed are its own. Freed by runners_free(). */
-static char *runner_text(const struct comparison *c, unsigned t, uint64_t seed)
-{
-	struct config own = *c->config;
-	snprintf(own.machine.technique, sizeof own.machine.technique, "%s", techniques[t].name);
-	own.machine.seed = seed;
-	return config_text(&own);
-}
-
 static void runners_free(struct comparison *c)
 {
 	for (unsigned i = 0; i < c->runners; i++)
@@ -107,10 +98,12 @@ static bool runner_add(struct comparison *c, unsigned t, uint64_t seed, bool rep
 	const char *trace = c->trace[techniques[t].paravirtual_guest];
 	bool records = !c->options->no_replay && (t == TECHNIQUE_NATIVE || t == TECHNIQUE_PARAVIRT);
 	*r = (struct runner){ .progress = &c->progress, .record = !replay && records ? trace : NULL, .replay = replay ? trace : NULL, .console = c->options->console ? stderr : NULL };
-	if (!config_machine(c->config, techniques[t].name, &r->config, error, error_size))
+	struct config own = *c->config; /* what is stored with the run: its technique and seed are its own */
+	snprintf(own.machine.technique, sizeof own.machine.technique, "%s", techniques[t].name);
+	own.machine.seed = seed;
+	if (!config_machine(&own, NULL, &r->config, error, error_size))
 		return false;
-	r->config.seed = seed;
-	r->config_text = runner_text(c, t, seed);
+	r->config_text = config_text(&own); /* freed by runners_free() */
 	if (!r->config_text) {
 		snprintf(error, error_size, "out of memory");
 		return false;

@@ -323,6 +323,35 @@ static bool given_images(const struct config *c, bool pv, struct machine_config 
 	return true;
 }
 
+/* The registry's own word: it outlives every configuration. NULL: none was given. */
+static const char *word_given(const char *word, choice_fn *choices)
+{
+	const char *have;
+	for (unsigned i = 1; *word && (have = choices(i)); i++)
+		if (!strcmp(have, word))
+			return have;
+	return NULL;
+}
+
+static void tlb_apply(const struct config *c, struct machine_config *out)
+{
+	struct tlb_model_config *t = &out->preset.tlb;
+	struct tlb_geometry *const level[3] = { t->l1d, t->l1i, t->l2 };
+	const char *walk_cache = word_given(c->walk_cache, choice_walk_cache);
+	for (unsigned l = 0; l < 3; l++) {
+		const char *organisation = word_given(c->tlb[l].organisation, choice_organisation), *replacement = word_given(c->tlb[l].replacement, choice_replacement);
+		for (unsigned a = 0; a < TLB_ARRAYS; a++) {
+			level[l][a].seed = (uint32_t)c->machine.seed;
+			if (organisation)
+				level[l][a].organisation = organisation;
+			if (replacement)
+				level[l][a].replacement = replacement;
+		}
+	}
+	if (walk_cache)
+		t->walk_cache = walk_cache;
+}
+
 bool config_machine(const struct config *c, const char *technique, struct machine_config *out, char *error, size_t error_size)
 {
 	const struct technique *t = technique_find(technique ? technique : c->machine.technique);
@@ -334,6 +363,7 @@ bool config_machine(const struct config *c, const char *technique, struct machin
 	}
 	*out = c->machine;
 	snprintf(out->technique, sizeof out->technique, "%s", t->name);
+	tlb_apply(c, out);
 	return (c->kernel[0] || c->kernel_pv[0] ? given_images : builtin_images)(c, t->paravirtual_guest, out, error, error_size);
 }
 

@@ -14,6 +14,8 @@ struct config {
 	unsigned width;                /* 32 or 64 */
 	char images[400];              /* "" : beside the program */
 	char kernel[512], kernel_pv[512], module[512], cmdline[256]; /* "": the workload's */
+	struct { char organisation[32], replacement[32]; } tlb[3]; /* l1d, l1i, l2; "": the preset's */
+	char walk_cache[32];
 	bool memory_given;             /* machine.memory was set: the workload's does not apply */
 	bool cmdline_given;
 };
@@ -50,6 +52,7 @@ void config_value(const struct config_key *k, char *to, size_t room);
 
 /* ---- registries by name (cli/registry.c) ---- */
 choice_fn choice_workload, choice_technique, choice_preset, choice_engine, choice_core;
+choice_fn choice_organisation, choice_replacement, choice_walk_cache; /* the first is "": as the preset says */
 struct workload_row { const char *name, *cmdline; unsigned memory_mib; const char *what; bool depends_on_time; };
 const struct workload_row *workload_find(const char *name);
 const struct workload_row *workload_at(unsigned i); /* NULL: no more */

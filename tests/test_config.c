@@ -45,6 +45,7 @@ static void test_values(void)
 {
 	refuse("technique: shadows\n", "test.yaml:1", "did you mean \"shadow\"");
 	refuse("workload: zzzzzzzzzzzzzzzzz\n", "test.yaml:1", "one of:");
+	refuse("tlb:\n  l2.replacement: rando\n", "test.yaml:2", "did you mean \"random\"");
 	refuse("width: 16\n", "test.yaml:1", "must be 32 or 64");
 	refuse("machine:\n  memory: much\n", "test.yaml:2", "64M");
 	refuse("machine:\n  memory: -1\n", "test.yaml:2", "number");
@@ -166,6 +167,13 @@ static void test_machine(void)
 	CU_ASSERT_TRUE(config_machine(&c, "shadow", &m, error, sizeof error));
 	CU_ASSERT_STRING_EQUAL(m.kernel, "/images/kernel-i386.elf");
 	CU_ASSERT_STRING_EQUAL(m.technique, "shadow");
+	CU_ASSERT_EQUAL(m.preset.tlb.l2[0].replacement, preset_find("skylake")->tlb.l2[0].replacement);
+	CU_ASSERT_TRUE_FATAL(apply(&c, "tlb: {l2.replacement: random, l1d.organisation: skewed, walk_cache: none}\nmachine: {seed: 9}\n", error));
+	CU_ASSERT_TRUE(config_machine(&c, "shadow", &m, error, sizeof error));
+	CU_ASSERT_STRING_EQUAL(m.preset.tlb.l2[0].replacement, "random");
+	CU_ASSERT_STRING_EQUAL(m.preset.tlb.l1d[0].organisation, "skewed");
+	CU_ASSERT_STRING_EQUAL(m.preset.tlb.walk_cache, "none");
+	CU_ASSERT_EQUAL(m.preset.tlb.l2[0].seed, 9);
 	CU_ASSERT_FALSE(config_machine(&c, "shadw", &m, error, sizeof error));
 	CU_ASSERT_PTR_NOT_NULL(strstr(error, "shadow"));
 	CU_ASSERT_TRUE_FATAL(apply(&c, "kernel: /k\nmodule: /m\ncmdline: hello\n", error));

@@ -51,7 +51,7 @@ static bool geometry_check(struct tlb_array *a, char *error, size_t n)
 
 bool tlb_array_create(struct tlb_array *a, const struct tlb_geometry *g, uint64_t *clock, struct tlb_fast_slot *fast, char *error, size_t error_size)
 {
-	*a = (struct tlb_array){ .geometry = *g, .clock = clock, .fast = fast, .random = 0x2545f4914f6cdd1dull };
+	*a = (struct tlb_array){ .geometry = *g, .clock = clock, .fast = fast, .random = (0x2545f4914f6cdd1dull ^ g->seed * 0x9e3779b97f4a7c15ull) | 1 };
 	if (!geometry_check(a, error, error_size))
 		return false;
 	a->slots = a->sets * a->ways;

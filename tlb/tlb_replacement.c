@@ -37,7 +37,7 @@ static void no_describe(struct tlb_array *a, uint32_t slot, struct tlb_fast_slot
 
 static uint32_t random_victim(struct tlb_array *a, const unsigned *candidate)
 {
-	a->random ^= a->random << 13; /* xorshift64 (Marsaglia 2003), seeded by a constant: runs repeat */
+	a->random ^= a->random << 13; /* xorshift64 (Marsaglia 2003), seeded by the geometry: runs repeat */
 	a->random ^= a->random >> 7;
 	a->random ^= a->random << 17;
 	return candidate[(a->random >> 33) % a->ways];
@@ -87,7 +87,7 @@ static void plru_describe(struct tlb_array *a, uint32_t slot, struct tlb_fast_sl
 static const struct tlb_replacement tlb_replacement_lru = { "lru", "least recently used, exact", false, lru_touch, lru_touch, oldest, lru_describe };
 static const struct tlb_replacement tlb_replacement_plru = { "plru", "binary-tree approximation of LRU", true, plru_touch, plru_touch, plru_victim, plru_describe };
 static const struct tlb_replacement tlb_replacement_fifo = { "fifo", "first in, first out", false, no_touch, lru_touch, oldest, no_describe };
-static const struct tlb_replacement tlb_replacement_random = { "random", "pseudo-random, the same in every run", false, no_touch, no_touch, random_victim, no_describe };
+static const struct tlb_replacement tlb_replacement_random = { "random", "pseudo-random, the same in every run with the same seed", false, no_touch, no_touch, random_victim, no_describe };
 
 static const struct tlb_replacement *const replacements[] = {
 #define REPLACEMENT(symbol) &tlb_replacement_##symbol,
