@@ -1,6 +1,7 @@
 /*
  * How a VMM looks at the guest's page tables, and the flush rules that it owes the guest.
  */
+#include "../tlb/flush_rules.h"
 #include "vmm.h"
 
 #define OPEN_BUS (1ull << 52) /* beyond any physical address: reads all ones, writes vanish, as natively past the end of memory */
@@ -74,78 +75,23 @@ bool vmm_walk_guest(struct vmm *v, uint64_t gva, struct walk_request rq, struct 
 }
 
 /* ---------------------------------------------------------------- flush rules, for guest tables that hardware walks */
-static void flush(struct vmm *v, const struct paging *now, enum tlb_flush kind, uint64_t addr)
-{
-	if (!v->quiet)
-		event_put(v->events, EV_TLB_FLUSH, 0, now->vpid, kind, addr);
-}
-
-/* What MOV to CR0 and CR4 invalidate: SDM 3A 4.10.4.1. TLB_FLUSH_KINDS: nothing. */
-static enum tlb_flush flush_scope(const struct cpu *cpu, enum context_change why, uint64_t old)
-{
-	uint64_t off0 = why == CONTEXT_CR0 ? old & ~cpu->cr0 : 0, moved = why == CONTEXT_CR4 ? old ^ cpu->cr4 : 0;
-	if (why == CONTEXT_RESET)
-		return TLB_FLUSH_ALL;
-	if ((off0 & CR0_PG) || (moved & (CR4_PGE | CR4_PAE)) || (moved & old & CR4_PCIDE))
-		return TLB_FLUSH_VPID;
-	return moved & cpu->cr4 & CR4_SMEP ? TLB_FLUSH_PCID : TLB_FLUSH_KINDS;
-}
-
-static bool same_rules(const struct paging *a, const struct paging *b)
-{
-	return a->format == b->format && a->wp == b->wp && a->nxe == b->nxe && a->smep == b->smep && a->smap == b->smap && a->pse == b->pse && a->pge == b->pge;
-}
-
 void vmm_flush_context(struct vmm *v, const struct paging *before, const struct paging *now, enum context_change why, uint64_t old_value, bool no_flush)
 {
-	struct cpu *cpu = v->cpu;
-	bool pcide = (cpu->cr4 & CR4_PCIDE) && (cpu->efer & EFER_LMA);
-	enum tlb_flush scope = flush_scope(cpu, why, old_value);
-	uint64_t key = now->root | now->pcid;
-	if (why == CONTEXT_CR3 && !(pcide && no_flush))
-		scope = pcide ? TLB_FLUSH_PCID : TLB_FLUSH_VPID_NOGLOBAL;
-	if (scope != TLB_FLUSH_KINDS)
-		flush(v, now, scope, scope == TLB_FLUSH_PCID ? now->pcid : 0);
-	if (!same_rules(before, now) || (scope != TLB_FLUSH_KINDS && why != CONTEXT_CR3)) {
-		mmu_flush_all(v->mmu, cpu);
-		mmu_set_context(v->mmu, cpu, key, false);
-	} else if (why == CONTEXT_CR3 || before->root != now->root || before->pcid != now->pcid) {
-		mmu_set_context(v->mmu, cpu, key, (pcide && no_flush) || mmu_context_unchanged(v->mmu, key));
-		if (pcide && !no_flush)
-			mmu_end_contexts(v->mmu, cpu, 0xfff, now->pcid);
-	}
+	flush_context(v->mmu, v->cpu, before, now, why, old_value, no_flush, !v->quiet);
 }
 
 void vmm_flush_invlpg(struct vmm *v, const struct paging *now, uint64_t gva)
 {
-	flush(v, now, TLB_FLUSH_PAGE, gva);
-	mmu_flush_page(v->mmu, v->cpu, gva);
+	flush_invlpg(v->mmu, v->cpu, now, gva, !v->quiet);
 }
 
 void vmm_flush_invpcid(struct vmm *v, const struct paging *now, unsigned type, unsigned pcid, uint64_t gva)
 {
-	static const enum tlb_flush scope[4] = { TLB_FLUSH_PAGE_PCID, TLB_FLUSH_PCID, TLB_FLUSH_VPID, TLB_FLUSH_VPID_NOGLOBAL };
-	flush(v, now, scope[type & 3], (type & 3) == 0 ? (gva & ~0xfffull) | pcid : (type & 3) == 1 ? pcid : 0);
-	if (type == 0)
-		mmu_flush_page(v->mmu, v->cpu, gva);
-	else if (type == 1 && pcid != now->pcid)
-		mmu_end_contexts(v->mmu, v->cpu, 0xfff, pcid);
-	else
-		mmu_flush_all(v->mmu, v->cpu);
+	flush_invpcid(v->mmu, v->cpu, now, type, pcid, gva, !v->quiet);
 }
 
 void vmm_pdptes_follow(struct vmm *v, const struct paging *before, struct paging *now, enum context_change why, uint64_t old_value)
 {
-	const struct cpu *cpu = v->cpu;
-	bool due = why != CONTEXT_CR0 && why != CONTEXT_CR4;
-	if (why == CONTEXT_CR0)
-		due = (old_value ^ cpu->cr0) & (CR0_PG | CR0_CD | CR0_NW);
-	else if (why == CONTEXT_CR4)
-		due = (old_value ^ cpu->cr4) & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP);
-	if (now->format != PAGING_PAE)
-		return;
-	if (before->format == PAGING_PAE && !due)
-		memcpy(now->pdpte, before->pdpte, sizeof now->pdpte);
-	else if (now->root < v->guest_bytes)
+	if (paging_pdptes_follow(v->cpu, before, now, why, old_value) && now->root < v->guest_bytes)
 		mmu_track_table(v->mmu, v->cpu, vmm_hpa_of(v, now->root), now->root);
 }
