@@ -114,7 +114,7 @@ static const char *state_difference(const struct native_code *c, const struct na
 	if ((real->error ^ ours->error) & (real->cr2 >= 0x7ffffffff000 ? ~1u : ~0u))
 		return "error code";
 	for (unsigned i = 0; i < 4; i++)
-		if (real->selector[i] != ours->selector[i] && !(real->vector >= 0 && real->selector[i] == 0 && ours->selector[i] < 4)) /* IRET from Linux's handler leaves nulls as 0 */
+		if (real->selector[i] != ours->selector[i] && !(real->selector[i] == 0 && ours->selector[i] < 4)) /* any interrupt's IRET may leave a null as 0 */
 			return "selectors";
 	if (real->cr2 != ours->cr2)
 		return "cr2";
