@@ -91,7 +91,7 @@ static size_t read_compare(const char *from, const struct recording *r, bool *wh
 
 static void recording_make(struct recording *r, size_t n)
 {
-	struct run_result result = { .end = END_EXIT, .exit_code = 3, .state_hash = 0xfeedface12345678ull, .instructions = 777, .stats = 1 };
+	struct run_result result = { .end = END_EXIT, .width = 64, .exit_code = 3, .state_hash = 0xfeedface12345678ull, .instructions = 777, .stats = 1 };
 	char error[400];
 	snprintf(result.stat[0].name, sizeof result.stat[0].name, "tlb.l1d.miss");
 	result.stat[0].value = 99;
@@ -206,7 +206,7 @@ static void test_full_disk(void)
 {
 	struct recording r;
 	char error[400] = "";
-	struct run_result result = { .end = END_EXIT };
+	struct run_result result = { .end = END_EXIT, .width = 64 };
 	recording_make(&r, 3000);
 	CU_ASSERT_FALSE(record_write("/dev/full", r.event, r.count, &result, error, sizeof error));
 	CU_ASSERT_PTR_NOT_NULL(strstr(error, "No space left"));
