@@ -15,9 +15,9 @@ enum { TLB_4K = 1, TLB_2M = 2 /* and 4M */, TLB_1G = 4 }; /* page sizes that an 
 struct tlb_geometry { /* one array. entries 0: absent. Any number of ways and sets: sets = entries / ways need not be a power of two */
 	const char *organisation; /* row of tlb/tlb_organisations.def: "set-associative" (default, NULL), "fully-associative", ... */
 	const char *replacement;  /* "lru" (NULL), "plru", "fifo", "random", ... as the organisation offers */
-	uint32_t seed;            /* of "random": another seed, another order of victims */
 	unsigned entries, ways;
 	unsigned page_sizes;      /* which sizes it holds: several arrays a level make split TLBs, one with all sizes a mixed one */
+	uint32_t seed;            /* of "random": another seed, another order of victims */
 };
 #define TLB_ARRAYS 4 /* arrays a level */
 #define WALK_CACHE_LEVELS 6
