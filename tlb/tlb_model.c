@@ -105,7 +105,7 @@ static void array_flush(struct tlb_array *a, const struct scope *s)
 static void array_flush_page(struct tlb_array *a, uint64_t gva, uint32_t tags)
 {
 	static const uint8_t shifts[] = { 12, 21, 22, 30 };
-	for (unsigned i = 0; i < sizeof shifts; i++) {
+	for (unsigned i = 0; a->valid && i < sizeof shifts; i++) {
 		uint32_t slot;
 		if (!a->sizes[tlb_size_index(shifts[i])])
 			continue;
@@ -134,23 +134,26 @@ static uint32_t model_tags(const struct tlb_model *m, uint32_t pcid, uint32_t vp
 void tlb_model_flush(struct tlb_model *m, enum tlb_flush kind, unsigned vpid, uint64_t addr, const struct paging *current)
 {
 	enum { VPID = 0xffff0000u, BOTH = 0xffffffffu };
-	unsigned pcid = kind == TLB_FLUSH_PAGE ? (current ? current->pcid : 0) : kind == TLB_FLUSH_PCID || kind == TLB_FLUSH_PAGE_PCID ? addr & 0xfff : 0;
-	uint32_t tags = model_tags(m, pcid, vpid);
-	const struct scope scopes[TLB_FLUSH_KINDS] = {
+	static const struct scope scopes[TLB_FLUSH_KINDS] = {
 		[TLB_FLUSH_ALL] = { .globals = true },
-		[TLB_FLUSH_VPID] = { .mask = VPID, .tags = tags, .globals = true },
-		[TLB_FLUSH_VPID_NOGLOBAL] = { .mask = VPID, .tags = tags },
-		[TLB_FLUSH_PCID] = { .mask = BOTH, .tags = tags },
-		[TLB_FLUSH_PAGE] = { .mask = BOTH, .tags = tags, .globals = true, .page = true, .gva = addr },
-		[TLB_FLUSH_PAGE_PCID] = { .mask = BOTH, .tags = tags, .page = true, .gva = addr & ~0xfffull },
+		[TLB_FLUSH_VPID] = { .mask = VPID, .globals = true },
+		[TLB_FLUSH_VPID_NOGLOBAL] = { .mask = VPID },
+		[TLB_FLUSH_PCID] = { .mask = BOTH },
+		[TLB_FLUSH_PAGE] = { .mask = BOTH, .globals = true, .page = true },
+		[TLB_FLUSH_PAGE_PCID] = { .mask = BOTH, .page = true },
 		[TLB_FLUSH_EPT] = { .globals = true, .nested = true },
 	};
+	unsigned pcid = kind == TLB_FLUSH_PAGE ? (current ? current->pcid : 0) : kind == TLB_FLUSH_PCID || kind == TLB_FLUSH_PAGE_PCID ? addr & 0xfff : 0;
+	uint32_t tags = model_tags(m, pcid, vpid);
 	if ((unsigned)kind >= TLB_FLUSH_KINDS)
 		return;
+	struct scope s = scopes[kind];
+	s.tags = tags;
+	s.gva = kind == TLB_FLUSH_PAGE_PCID ? addr & ~0xfffull : addr; /* the PCID is in its low bits */
 	m->fast.stats.flushes[kind]++;
-	model_flush(m, &scopes[kind]);
+	model_flush(m, &s);
 	m->pieces &= kind != TLB_FLUSH_ALL;
-	walk_filter_flush(&m->walk, scopes[kind].mask, tags, kind == TLB_FLUSH_ALL || kind == TLB_FLUSH_EPT);
+	walk_filter_flush(&m->walk, s.mask, tags, kind == TLB_FLUSH_ALL || kind == TLB_FLUSH_EPT);
 }
 
 /* ---- tags ---- */

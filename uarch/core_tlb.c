@@ -5,23 +5,42 @@
  */
 #include "timing_private.h"
 
-static void page_touch(struct timing *t, const struct paging *p, uint64_t gva, enum access access, unsigned flags)
+static __attribute__((noinline)) void page_touch_slow(struct timing *t, const struct paging *p, uint64_t gva, enum access access, unsigned flags)
 {
 	struct tlb_outcome o;
-	uint64_t hpa;
-	if (!tlb_model_access_fast(t->tlb, p, gva, access, flags, &hpa))
-		tlb_model_access(t->tlb, p, gva, access, flags, &o);
+	tlb_model_access(t->tlb, p, gva, access, flags, &o);
 }
 
-static void bytes_touch(struct timing *t, const struct paging *p, const struct event *e, unsigned bytes, enum access access)
+/* A copy for each kind of access, known where it is called: the filter is most of what there is to do. */
+#define EACH static inline __attribute__((always_inline))
+
+EACH void page_touch(struct timing *t, const struct paging *p, uint64_t gva, enum access access, unsigned flags)
+{
+	uint64_t hpa;
+	if (p->format == PAGING_IDENTITY && !p->space)
+		return; /* paging is off: no TLB is asked */
+	if (__builtin_expect(!tlb_model_access_fast(t->tlb, p, gva, access, flags, &hpa), 0))
+		page_touch_slow(t, p, gva, access, flags);
+}
+
+EACH void bytes_touch(struct timing *t, const struct paging *p, const struct event *e, unsigned bytes, enum access access)
 {
 	uint64_t last = e->addr + (bytes ? bytes - 1u : 0);
 	page_touch(t, p, e->addr, access, e->flags);
-	if ((e->addr ^ last) >> 12 && !(e->flags & EVF_FAULT))
-		page_touch(t, p, last & ~0xfffull, access, e->flags);
+	if (__builtin_expect((e->addr ^ last) >> 12 != 0, 0) && !(e->flags & EVF_FAULT))
+		page_touch_slow(t, p, last & ~0xfffull, access, e->flags);
 }
 
-static void block_touch(struct timing *t, const struct paging *p, const struct event *e)
+/* A load; or a fetch that faulted. */
+EACH void load_touch(struct timing *t, const struct paging *p, const struct event *e)
+{
+	if (__builtin_expect(e->flags & EVF_FETCH, 0))
+		page_touch_slow(t, p, e->addr, ACCESS_EXEC, e->flags);
+	else
+		bytes_touch(t, p, e, e->aux, ACCESS_READ);
+}
+
+EACH void block_touch(struct timing *t, const struct paging *p, const struct event *e)
 {
 	const struct block_dictionary *d = t->port.blocks;
 	bool translated = t->tc_pending;
@@ -38,7 +57,7 @@ void core_tlb_consume(void *self, const struct event *first, const struct event 
 	for (const struct event *e = first; e < end; e++)
 		switch (e->kind) {
 		case EV_BLOCK: block_touch(t, p, e); break;
-		case EV_LOAD: bytes_touch(t, p, e, e->aux, e->flags & EVF_FETCH ? ACCESS_EXEC : ACCESS_READ); break;
+		case EV_LOAD: load_touch(t, p, e); break;
 		case EV_STORE: case EV_TABLE_STORE: case EV_RMW: bytes_touch(t, p, e, e->aux, ACCESS_WRITE); break;
 		case EV_CUT: t->instructions -= e->id < t->instructions ? e->id : t->instructions; break;
 		case EV_TC_FETCH: t->tc_pending = true; break;
