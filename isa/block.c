@@ -1,6 +1,18 @@
 #include "crack.h"
 #include <stdlib.h>
 
+/* ---- places ---- */
+static unsigned hash_slot(uint64_t hpa, uint64_t pc, uint32_t key)
+{
+	uint64_t h = (hpa ^ pc << 7 ^ (uint64_t)key << 48) * 0x9e3779b97f4a7c15ull; /* Knuth, TAOCP 3, 6.4: multiplicative hashing */
+	return (unsigned)(h >> 48) & (HASH_SLOTS - 1);
+}
+
+static unsigned page_slot(uint64_t hpa)
+{
+	return (unsigned)((hpa >> 12) * 0x9e3779b97f4a7c15ull >> 51) & (PAGE_SLOTS - 1);
+}
+
 /* ---- creation ---- */
 struct block_cache *block_cache_create(size_t max_bytes, struct block_dictionary *dictionary)
 {
@@ -23,22 +35,19 @@ struct block_cache *block_cache_create(size_t max_bytes, struct block_dictionary
 	return c;
 }
 
+/* Costs what there is to free, not what the tables could hold: hostile runs do this all the time. */
 static void cache_empty(struct block_cache *c)
 {
-	for (unsigned i = 0; i < HASH_SLOTS; i++)
-		for (struct block *b = c->hash[i], *next; b; b = next) {
-			next = b->hash_next;
-			free(b);
-		}
-	for (struct block *b = c->graves, *next; b; b = next) {
-		next = b->hash_next;
+	for (struct block *b = c->all, *next; b; b = next) {
+		next = b->all_next;
+		c->hash[hash_slot(b->hpa, b->pc, b->key)] = NULL;
+		c->page[page_slot(b->hpa)] = NULL;
+		if (b->straddle)
+			c->page[page_slot(b->hpa2)] = NULL;
+		*block_jump_slot(c, b->pc) = c->nowhere;
 		free(b);
 	}
-	memset(c->hash, 0, sizeof c->hash);
-	memset(c->page, 0, sizeof c->page);
-	for (unsigned i = 0; i < JUMP_SLOTS; i++)
-		c->jump[i] = c->nowhere;
-	c->graves = NULL;
+	c->all = NULL;
 	c->bytes = 0;
 	c->flush_wanted = false;
 }
@@ -51,18 +60,6 @@ void block_cache_destroy(struct block_cache *c)
 	free(c->nowhere);
 	free(c->crack);
 	free(c);
-}
-
-/* ---- places ---- */
-static unsigned hash_slot(uint64_t hpa, uint64_t pc, uint32_t key)
-{
-	uint64_t h = (hpa ^ pc << 7 ^ (uint64_t)key << 48) * 0x9e3779b97f4a7c15ull; /* Knuth, TAOCP 3, 6.4: multiplicative hashing */
-	return (unsigned)(h >> 48) & (HASH_SLOTS - 1);
-}
-
-static unsigned page_slot(uint64_t hpa)
-{
-	return (unsigned)((hpa >> 12) * 0x9e3779b97f4a7c15ull >> 51) & (PAGE_SLOTS - 1);
 }
 
 static void block_unlink_hash(struct block_cache *c, struct block *b)
@@ -96,8 +93,6 @@ static void block_kill(struct cpu *cpu, struct block *b)
 	if (b == cpu->block)
 		block_leave_next(cpu, b);
 	block_unlink_hash(cpu->blocks, b);
-	b->hash_next = cpu->blocks->graves;
-	cpu->blocks->graves = b;
 }
 
 static bool block_in_page(const struct block *b, uint64_t hpa)
@@ -160,9 +155,8 @@ void block_cache_invalidate_all(struct cpu *cpu)
 	struct block_cache *c = cpu->blocks;
 	if (!c)
 		return;
-	for (unsigned i = 0; i < HASH_SLOTS; i++)
-		while (c->hash[i])
-			block_kill(cpu, c->hash[i]);
+	for (struct block *b = c->all; b; b = b->all_next)
+		block_kill(cpu, b);
 	c->flush_wanted = true;
 }
 
@@ -240,6 +234,8 @@ static struct block *block_make(struct cpu *cpu, struct crack *k, const struct f
 			b->uop[i].imm = (uint64_t)(uintptr_t)&sys[b->uop[i].imm];
 	}
 	c->bytes += bytes;
+	b->all_next = c->all;
+	c->all = b;
 	return b;
 }
 

@@ -37,7 +37,7 @@ struct block {
 	uint64_t next_pc[2];     /* their offsets: taken (or only) target, fall-through */
 	uint64_t hpa, hpa2;      /* of the first byte; straddling: of the second page's first byte */
 	uint16_t bytes, uops;
-	struct block *hash_next;
+	struct block *hash_next, *all_next;
 	struct block *page_next[2]; /* other blocks of the same page; [1] for the second page of a straddling block */
 	struct uop uop[];
 };
@@ -50,7 +50,7 @@ struct block_cache {
 	struct block *hash[HASH_SLOTS];
 	struct block *page[PAGE_SLOTS];  /* heads of page_next lists */
 	uint8_t misses[PAGE_SLOTS];      /* stores to the page that met no block, since one did */
-	struct block *graves;            /* dead blocks, still pointed to by chains; through hash_next */
+	struct block *all;               /* every block, dead ones too (chains may still point to them), through all_next */
 	struct block *nowhere;           /* a dead block of no instructions */
 	struct block_dictionary *dictionary;
 	size_t bytes, max_bytes;
