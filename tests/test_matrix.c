@@ -132,6 +132,46 @@ static void engines_and_models(unsigned width)
 static void engines_and_models_32(void) { engines_and_models(32); }
 static void engines_and_models_64(void) { engines_and_models(64); }
 
+/* Every array with this organisation and policy, 64 entries in 4 ways. False: the organisation says that it cannot have the policy (tree PLRU needs sets). */
+static bool organisation_set(struct machine_config *c, const char *organisation, const char *replacement, const char *walk_cache)
+{
+	struct tlb_geometry *level[] = { c->preset.tlb.l1d, c->preset.tlb.l1i, c->preset.tlb.l2 };
+	struct tlb_geometry all = { .organisation = organisation, .replacement = replacement, .entries = 64, .ways = 4, .page_sizes = TLB_4K | TLB_2M | TLB_1G };
+	char error[256] = "";
+
+	for (unsigned i = 0; i < sizeof(level) / sizeof(level[0]) * TLB_ARRAYS; i++)
+		level[i / TLB_ARRAYS][i % TLB_ARRAYS] = i % TLB_ARRAYS ? (struct tlb_geometry){ .entries = 0 } : all;
+	c->preset.tlb.walk_cache = walk_cache;
+	struct machine *m = machine_create(c, error, sizeof(error));
+	machine_destroy(m);
+	CU_ASSERT_TRUE(m || strstr(error, "replacement"));
+	return m;
+}
+
+/* Each combination of the registries of tlb/: the guest must not see the difference. */
+static void tlb_organisations(void)
+{
+	const struct workload *w = workload_find("faults");
+	unsigned combinations = 0;
+
+	for (unsigned t = 0; t < TECHNIQUES; t++) {
+		struct machine_config c;
+		struct run_result *reference = calloc(1, sizeof(*reference));
+		cell_config(&c, &techniques[t], 64, w);
+		CU_ASSERT_TRUE_FATAL(cell_run(&c, reference));
+		c.tlb_only = true;
+		for (unsigned o = 0; tlb_organisation_name(o); o++)
+			for (unsigned r = 0; tlb_replacement_name(r); r++)
+				for (unsigned k = 0; walk_cache_name(k); k++)
+					if (organisation_set(&c, tlb_organisation_name(o), tlb_replacement_name(r), walk_cache_name(k))) {
+						cell_check(&c, reference, true);
+						combinations++;
+					}
+		free(reference);
+	}
+	CU_ASSERT_TRUE(combinations >= TECHNIQUES * 4 * 3 * 3); /* 4 organisations x 3 policies that all can have x 3 walk caches */
+}
+
 /* With the whole timing model on, the guest's path changes with time, but not what its programs compute. */
 static void timed_runs(void)
 {
@@ -164,6 +204,7 @@ int main(void)
 	CU_add_test(s, "techniques x workloads, 64 bit", techniques_by_workload_64);
 	CU_add_test(s, "techniques x engines x models, 32 bit", engines_and_models_32);
 	CU_add_test(s, "techniques x engines x models, 64 bit", engines_and_models_64);
+	CU_add_test(s, "techniques x TLB organisations x replacement x walk caches", tlb_organisations);
 	CU_add_test(s, "techniques x core models, timer on", timed_runs);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
