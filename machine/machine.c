@@ -174,7 +174,7 @@ static bool machine_ended(struct machine *m)
 		machine_end(m, END_VMM_FAILED, 0);
 	else if (m->cpu.stop == CPU_SHUTDOWN)
 		machine_end(m, END_TRIPLE_FAULT, 0);
-	else if (m->cpu.icount >= m->config.max_instructions || m->idle / IDLE_PER_INSTRUCTION >= m->config.max_instructions)
+	else if (m->cpu.icount >= m->config.max_instructions || (m->idle + m->fruitless) / IDLE_PER_INSTRUCTION >= m->config.max_instructions)
 		machine_end(m, END_BUDGET, 0);
 	if (!m->ended && m->cpu.icount >= m->progress_next) {
 		m->progress_next = m->cpu.icount + PROGRESS_EVERY;
@@ -246,6 +246,19 @@ static void machine_idle(struct machine *m)
 		machine_end(m, END_HALTED_FOREVER, 0);
 }
 
+/* Runs what cpu.budget allows. A guest whose handler faults at once retires nothing: what it spent is kept, so that it ends, too. */
+static void machine_batch_run(struct machine *m)
+{
+	uint64_t retired = m->cpu.icount;
+	int64_t budget = m->cpu.budget;
+	if (m->config.forgetful)
+		machine_forget(m);
+	m->engine->run(&m->cpu);
+	uint64_t spent = (uint64_t)(budget - m->cpu.budget);
+	retired = m->cpu.icount - retired;
+	m->fruitless += m->cpu.budget < budget && spent > retired ? spent - retired : 0;
+}
+
 enum run_end machine_run(struct machine *m)
 {
 	while (!machine_ended(m)) {
@@ -256,9 +269,7 @@ enum run_end machine_run(struct machine *m)
 		} else if (m->cpu.stop == CPU_RUNNING) {
 			m->cpu.attention = 0;
 			m->cpu.budget = machine_batch(m, waiting);
-			if (m->config.forgetful)
-				machine_forget(m);
-			m->engine->run(&m->cpu);            /* instructions become events; a full buffer drains into the timing model */
+			machine_batch_run(m);               /* instructions become events; a full buffer drains into the timing model */
 		}
 	}
 	event_drain(&m->events);

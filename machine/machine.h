@@ -24,7 +24,7 @@ struct machine_config { /* the effective configuration; every field has a key (c
 	struct vmm_config vmm;
 	struct cpu_features features;
 	uint64_t memory_bytes;           /* guest RAM; default 64 MiB */
-	uint64_t max_instructions;       /* budget; default 20 G. A guest that waits uses it up, too: four idle time units count as one */
+	uint64_t max_instructions;       /* budget; default 20 G. A guest that waits, or faults without end, uses it up, too: four idle time units or deliveries count as one */
 	uint64_t seed;
 	unsigned softtlb_entries;        /* default 4096 */
 	unsigned event_buffer;           /* events; default 4096 */

@@ -47,6 +47,7 @@ struct machine {
 	struct devices devices;
 	struct console console;
 
+	uint64_t fruitless;          /* engine budget spent without retiring: deliveries that fault in the handler's first instruction, long REP stretches */
 	uint64_t idle;               /* time units skipped while halted, where the timing model does not count them */
 	uint64_t time;               /* the latest answer of machine_now(): time never runs backwards */
 	bool intr_seen;              /* the INTR line's rise was announced */

@@ -48,6 +48,7 @@ __asm__(
 	"	cmpl $6, %eax\n	je guest_masked\n"
 	"	cmpl $7, %eax\n	je guest_bochs\n"
 	"	cmpl $8, %eax\n	je guest_late\n"
+	"	cmpl $9, %eax\n	je guest_faults\n"
 	"	movl $0x3f8, %edx\n	movb $0x48, %al\n	outb %al, %dx\n	movb $0x69, %al\n	outb %al, %dx\n"
 	"	movl $0x5000, %edx\n	inl %dx, %eax\n	cmpl $-1, %eax\n	jne guest_bad\n" /* a port that nobody claims */
 	"	movl $0x3fd, %edx\n	inw %dx, %ax\n	cmpw $0xb060, %ax\n	jne guest_bad\n" /* LSR and MSR as two bytes */
@@ -56,6 +57,9 @@ __asm__(
 	"guest_halt:	cli\n	hlt\n	jmp guest_bad\n"
 	"guest_triple:	lidt " NUMBER(LOAD) " + guest_none - guest_start\n	ud2\n"
 	"guest_spin:	jmp guest_spin\n"
+	/* the handler of #UD is UD2, the stack is where no memory is: faults without end that retire nothing */
+	"guest_faults:	movl $" NUMBER(LOAD) " + 1f - guest_start, %eax\n	movl %eax, %edx\n	andl $0xffff, %eax\n	orl $0x80000, %eax\n	movl %eax, 0x180030\n"
+	"	andl $0xffff0000, %edx\n	orl $0x8e00, %edx\n	movl %edx, 0x180034\n	movl $0xf0000000, %esp\n1:	ud2\n"
 	"guest_bochs:	movl $0x8900, %edx\n	movl $" NUMBER(LOAD) " + guest_text - guest_start, %esi\n	movl $8, %ecx\n	cld\n	rep outsb\n	jmp guest_bad\n"
 	"guest_text:	.ascii \"Shutdown\"\n"
 	"guest_masked:	call guest_devices\n	movb $0xff, %al\n	outb %al, $0x21\n	sti\n	hlt\n	jmp guest_bad\n"
@@ -85,7 +89,7 @@ __asm__(
 	"	.popsection\n");
 extern const uint8_t guest_start[], guest_end[], guest_which[];
 
-enum { HELLO, HALT, TRIPLE, SPIN, TIMER_BUSY, TIMER_HALT, TIMER_MASKED, BOCHS, TIMER_LATE };
+enum { HELLO, HALT, TRIPLE, SPIN, TIMER_BUSY, TIMER_HALT, TIMER_MASKED, BOCHS, TIMER_LATE, FAULTS };
 
 struct outcome { enum run_end end; uint64_t stamp[9] /* [0]: when the timer was started */; struct run_result result; char console[16]; size_t console_bytes; };
 
@@ -138,13 +142,14 @@ static void test_ends(void)
 	static const char *const cores[] = { "functional", "fixed" };
 	static const struct { uint32_t which; enum run_end end; int code; } rows[] = {
 		{ HELLO, END_EXIT, 42 }, { HALT, END_HALTED_FOREVER, 0 }, { TRIPLE, END_TRIPLE_FAULT, 0 }, { SPIN, END_BUDGET, 0 }, { TIMER_MASKED, END_HALTED_FOREVER, 0 }, { BOCHS, END_EXIT, 0 }, { TIMER_LATE, END_EXIT, 5 },
+		{ FAULTS, END_BUDGET, 0 },
 	};
 	for (unsigned core = 0; core < 2; core++)
 		for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
 			struct machine_config c;
 			struct outcome o;
 			config_make(&c, cores[core]);
-			c.max_instructions = 8000000;
+			c.max_instructions = rows[i].which == FAULTS ? 200000 : 8000000;
 			c.preset.mhz = 100;
 			guest_run(&c, rows[i].which, &o);
 			CU_ASSERT_EQUAL(o.end, rows[i].end);
