@@ -18,7 +18,7 @@ struct trace_reader {
 	uint64_t first_chunk, end;      /* where chunks begin, and where they cannot be any more (index, or end of file) */
 	uint64_t next;                  /* offset of the next chunk */
 	uint64_t chunk, events_read;    /* numbers of it, for messages */
-	struct codec codec;
+	struct codec *codec;            /* made, as the events' room is, when the first chunk is decoded */
 	struct event *event;
 	uint8_t *pages;
 	size_t page_capacity;
@@ -305,6 +305,7 @@ void trace_reader_close(struct trace_reader *r)
 	blocks_forget(r);
 	fclose(r->in);
 	free(r->description);
+	free(r->codec);
 	free(r->event);
 	free(r->pages);
 	free(r->block);
@@ -429,10 +430,12 @@ static const char *chunk_decode(struct trace_reader *r, const struct trace_chunk
 		return "streams are cut";
 	if (!r->event)
 		r->event = malloc(TRACE_CHUNK_EVENT_LIMIT * sizeof *r->event);
-	if (!r->event)
+	if (!r->codec)
+		r->codec = malloc(sizeof *r->codec);
+	if (!r->event || !r->codec)
 		return "out of memory";
-	codec_reset(&r->codec);
-	if (!codec_decode(&r->codec, &in, r->event, c->events))
+	codec_reset(r->codec);
+	if (!codec_decode(r->codec, &in, r->event, c->events))
 		return "events are damaged";
 	const char *wrong = blocks_read(r, &s, c->blocks);
 	if (!wrong)
