@@ -249,6 +249,50 @@ static void print_translation(const struct set *s)
 	fputc('\n', s->out);
 }
 
+/* ---- marked regions */
+static const char *const region_names[TIMING_REGIONS] = {
+#define REGION(NAME, id, name, what) [id] = name,
+#define NANOBENCH(NAME, id, name, what) [id] = name,
+#include "../workloads/include/ringside_regions.def"
+#undef REGION
+#undef NANOBENCH
+};
+
+static uint64_t region_cycles(const struct run_result *r, unsigned id)
+{
+	for (unsigned i = 0; i < r->regions; i++)
+		if (r->region[i].id == id)
+			return r->region[i].cycles;
+	return 0;
+}
+
+static void row_region(const struct set *s, unsigned id)
+{
+	char name[24];
+	uint64_t any = 0;
+	for (unsigned i = 0; i < s->n; i++)
+		any |= region_cycles(s->run[i], id);
+	if (!any)
+		return;
+	snprintf(name, sizeof name, "region %u", id);
+	row_begin(s, 2, region_names[id] ? region_names[id] : name);
+	for (unsigned i = 0; i < s->n; i++)
+		cell_number(s, region_cycles(s->run[i], id));
+	fputc('\n', s->out);
+}
+
+static void print_regions(const struct set *s)
+{
+	unsigned any = 0;
+	for (unsigned i = 0; i < s->n; i++)
+		any |= s->run[i]->regions;
+	if (!any)
+		return;
+	fprintf(s->out, "cycles of marked regions\n");
+	for (unsigned id = 0; id < TIMING_REGIONS; id++)
+		row_region(s, id);
+}
+
 static uint64_t get_table_kib(const struct run_result *r) { return r->table_bytes_peak >> 10; }
 static uint64_t get_guest_kib(const struct run_result *r) { return r->guest_table_bytes >> 10; }
 
@@ -276,18 +320,30 @@ static void print_hash(const struct set *s)
 	fputc('\n', s->out);
 }
 
+/* What a reader asks first about an overhead below 1. */
+static void print_below_native(const struct set *s)
+{
+	bool below = false;
+	for (unsigned i = 0; i < s->n; i++)
+		below |= s->run[i]->overhead > 0 && s->run[i]->overhead < 0.995;
+	if (below)
+		fprintf(s->out, "Overheads below 1 come from device access: natively each port access goes to the chipset, a VMM answers it by itself (as Adams and Agesen measured with `in`).\n");
+}
+
 static void print_execution(const struct set *s)
 {
 	head_print(s, "execution");
 	print_time(s);
 	print_exits(s);
 	print_translation(s);
+	print_regions(s);
 	fprintf(s->out, "memory spent on tables, KiB\n");
 	row_numbers(s, 2, "the VMM's (peak)", get_table_kib);
 	row_numbers(s, 2, "the guest's", get_guest_kib);
 	fprintf(s->out, "Popek and Goldberg\n");
 	print_popek_goldberg(s);
 	print_hash(s);
+	print_below_native(s);
 }
 
 /* ------------------------------------------------------------------ replay */

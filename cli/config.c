@@ -220,7 +220,7 @@ void config_default(struct config *c)
 	memset(c, 0, sizeof *c);
 	machine_config_default(&c->machine);
 	c->width = 64;
-	snprintf(c->machine.workload, sizeof c->machine.workload, "all");
+	snprintf(c->machine.workload, sizeof c->machine.workload, "tour");
 	snprintf(c->machine.technique, sizeof c->machine.technique, "%s", techniques[TECHNIQUE_NATIVE].name);
 }
 

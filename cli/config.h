@@ -31,7 +31,7 @@ bool settings_parse(struct settings *s, const char *text, size_t bytes, const ch
 /* "key=value" from the command line. */
 bool settings_add(struct settings *s, const char *assignment, char *error, size_t error_size);
 
-/* Built-in workload `all`, 64 bits, natively; machine_config_default() for the rest. */
+/* Built-in workload `tour`, 64 bits, natively; machine_config_default() for the rest. */
 void config_default(struct config *c);
 /* Applies settings, later over earlier, machine.preset before all. False with one line in error: unknown key (with the nearest one), bad value (with what is allowed). */
 bool config_apply(struct config *c, const struct settings *s, char *error, size_t error_size);

@@ -17,7 +17,7 @@ static const struct option_row { enum option_id id; const char *name, *argument;
 static const struct help_row { enum command_set command; const char *text; } help_rows[] = {
 	{ RUN, "usage: ringside run [CONFIG.yaml] [options]\n\n"
 		"Runs one guest under one technique and shows where its cycles went. Without a configuration: the built-in\n"
-		"workload `all` on the 64-bit kernel, natively.\n\n"
+		"workload `tour` on the 64-bit kernel, natively.\n\n"
 		"  ringside run --workload forkwait --technique shadow\n"
 		"  ringside run --set machine.preset=prescott --set vmm.shadow_roots=1 --technique shadow --json\n"
 		"  ringside run my.yaml --print-config > complete.yaml\n" },

@@ -1,12 +1,18 @@
 /*
  * nanobench which=NAME n=N: one of the seven nanobenchmarks of Adams and Agesen (ASPLOS 2006). `syscall` runs here; the others
- * inside the kernel. Where one does not exist (cr8wr on i386; in and cr8wr on the paravirtual machine; all but syscall on Linux)
+ * inside the kernel. Where one does not exist (cr8wr on i386; all but syscall on Linux)
  * a note says so. The checksum covers the request, not the kernel's work, so it is the same everywhere.
  */
 #include <string.h>
 #include "rs.h"
 
-static const char *const names[] = RS_NANOBENCH_NAMES;
+static const char *const names[] = {
+#define REGION(NAME, id, name, what)
+#define NANOBENCH(NAME, id, name, what) [id] = name,
+#include "ringside_regions.def"
+#undef NANOBENCH
+#undef REGION
+};
 
 static int run_syscall(unsigned n)
 {
