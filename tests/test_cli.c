@@ -76,7 +76,7 @@ static void test_configuration(void)
 	expect("run --set kernel=/nonexistent", 1, "/nonexistent");
 	expect("run --set kernel=" SOURCE_DIR "/cli/main.c", 1, "Multiboot");
 	expect("run --set images=/nonexistent", 1, "/nonexistent/kernel-x86_64.elf");
-	expect("run --print-config", 0, "workload: \"all\"");
+	expect("run --print-config", 0, "workload: \"tour\"");
 	expect("run " SOURCE_DIR "/cli/examples/forkwait-shadow.yaml --print-config", 0, "technique: \"shadow\"");
 	expect("run " SOURCE_DIR "/cli/examples/small-tlb.yaml --print-config", 0, "tlb.l2.entries: 144");
 	expect("run " SOURCE_DIR "/cli/examples/large-ept-pages.yaml --print-config", 0, "ept_page_shift: 21");
