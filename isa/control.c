@@ -12,6 +12,14 @@ static void context_changed(struct cpu *cpu, enum context_change why, uint64_t o
 	cpu->mem.context_changed(cpu->mem.self, cpu, why, old, no_flush);
 }
 
+/* #GP(0) when PAE paging, in force after the move, would load PDPTEs with reserved bits set: SDM 3A 4.4.1. */
+static void pdptes_check(struct cpu *cpu, uint64_t cr0, uint64_t cr3, uint64_t cr4)
+{
+	bool long_mode = cpu->efer & EFER_LME; /* LMA follows once PG is set */
+	if ((cr0 & CR0_PG) && (cr4 & CR4_PAE) && !long_mode && cpu->mem.pdptes_valid && !cpu->mem.pdptes_valid(cpu->mem.self, cpu, cr3))
+		gp0(cpu);
+}
+
 /* ---------------------------------------------------------------- CR0 */
 /* SDM 3A 4.1.1 and 9.8.5: what turning paging on or off needs. */
 static void cr0_check_paging(struct cpu *cpu, uint64_t value)
@@ -33,6 +41,8 @@ void cr0_write(struct cpu *cpu, uint64_t value)
 		gp0(cpu);
 	cr0_check_paging(cpu, value);
 	uint64_t old = cpu->cr0, old_efer = cpu->efer;
+	if ((old ^ value) & (CR0_PG | CR0_CD | CR0_NW))
+		pdptes_check(cpu, value, cpu->cr3, cpu->cr4);
 	cpu->cr0 = (value & defined) | CR0_ET;
 	cpu->efer = cpu->efer & EFER_LME && value & CR0_PG ? cpu->efer | EFER_LMA : cpu->efer & ~(uint64_t)EFER_LMA;
 	cpu_mode_update(cpu);
@@ -54,6 +64,7 @@ void cr3_write(struct cpu *cpu, uint64_t value)
 	}
 	if (cpu_long_mode(cpu) && value >> cpu->features->phys_bits)
 		gp0(cpu);
+	pdptes_check(cpu, cpu->cr0, value, cpu->cr4);
 	cpu->cr3 = value;
 	context_changed(cpu, CONTEXT_CR3, old, no_flush);
 }
@@ -81,6 +92,8 @@ void cr4_write(struct cpu *cpu, uint64_t value)
 		gp0(cpu);
 	if (changed & value & CR4_PCIDE && (!cpu_long_mode(cpu) || cpu->cr3 & 0xfff)) /* SDM 3A 4.10.1 */
 		gp0(cpu);
+	if (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP))
+		pdptes_check(cpu, cpu->cr0, cpu->cr3, value);
 	cpu->cr4 = value;
 	cpu_mode_update(cpu);
 	context_changed(cpu, CONTEXT_CR4, old, false);

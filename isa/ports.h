@@ -70,6 +70,8 @@ struct memory_port { /* implemented by tlb/ (softtlb + the technique's memory pa
 	void (*mode_changed)(void *self, struct cpu *cpu);
 	/* A control register changed (flush rules of SDM 3A 4.10.4 are applied here). no_flush: bit 63 of the MOV CR3 operand. */
 	void (*context_changed)(void *self, struct cpu *cpu, enum context_change why, uint64_t old_value, bool no_flush);
+	/* May PAE paging load its PDPTEs from this CR3? False: one has reserved bits set (SDM 3A 4.4.1), and the move to the control register raises #GP(0). No events. NULL: always. */
+	bool (*pdptes_valid)(void *self, const struct cpu *cpu, uint64_t cr3);
 	void (*invlpg)(void *self, struct cpu *cpu, uint64_t gva);
 	void (*invpcid)(void *self, struct cpu *cpu, unsigned type, unsigned pcid, uint64_t gva); /* operands already checked */
 };

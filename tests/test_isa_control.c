@@ -144,6 +144,33 @@ static void test_control_registers(void)
 	}
 }
 
+static bool pdptes_below_2000(void *self, const struct cpu *cpu, uint64_t cr3)
+{
+	(void)self, (void)cpu;
+	return cr3 < 0x2000;
+}
+
+/* SDM 3A 4.4.1: MOV to CR0, CR3 and CR4 raise #GP(0) where they would load PDPTEs with reserved bits set, and only there. */
+static void test_pdptes(void)
+{
+	static const struct { uint8_t number; uint64_t cr0, cr3, cr4, value; int vector; } rows[] = {
+		{ 3, CR0_PE | CR0_PG, 0, CR4_PAE, 0x1000, -1 }, { 3, CR0_PE | CR0_PG, 0, CR4_PAE, 0x2000, VEC_GP }, { 3, CR0_PE | CR0_PG, 0, 0, 0x2000, -1 } /* not PAE */,
+		{ 3, CR0_PE, 0, CR4_PAE, 0x2000, -1 } /* paging off */, { 0, CR0_PE, 0x2000, CR4_PAE, CR0_PE | CR0_PG, VEC_GP }, { 0, CR0_PE, 0x1000, CR4_PAE, CR0_PE | CR0_PG, -1 },
+		{ 0, CR0_PE | CR0_PG, 0x2000, CR4_PAE, CR0_PE | CR0_PG | CR0_WP, -1 } /* WP loads none */, { 0, CR0_PE | CR0_PG, 0x2000, CR4_PAE, CR0_PE | CR0_PG | CR0_CD, VEC_GP },
+		{ 4, CR0_PE | CR0_PG, 0x2000, 0, CR4_PAE, VEC_GP }, { 4, CR0_PE | CR0_PG, 0x2000, CR4_PAE, CR4_PAE | CR4_PGE, VEC_GP }, { 4, CR0_PE | CR0_PG, 0x2000, CR4_PAE, CR4_PAE | CR4_TSD, -1 },
+	};
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct box *b = box_create();
+		char what[48];
+		b->cpu.cr0 = rows[i].cr0 | CR0_ET, b->cpu.cr3 = rows[i].cr3, b->cpu.cr4 = rows[i].cr4;
+		b->cpu.mem.pdptes_valid = pdptes_below_2000;
+		b->cpu.reg[REG_AX] = rows[i].value;
+		snprintf(what, sizeof what, "PDPTEs, mov cr%u, row %u", rows[i].number, i);
+		expect(box_run(b, sys_mov_to_cr, (struct sys_operands){ .reg = rows[i].number, .rm = REG_AX }), rows[i].vector, 0, what);
+		box_destroy(b);
+	}
+}
+
 /* SDM 3A 9.8.5: LMA follows PG when LME is set; 64-bit mode begins with the far jump. */
 static void test_enter_long_mode(void)
 {
@@ -434,7 +461,7 @@ int main(void)
 		{ "lar, lsl, verr, verw", test_queries },
 		{ "arpl", test_arpl },
 		{ "table registers", test_table_registers },
-		{ "control registers", test_control_registers },
+		{ "control registers", test_control_registers }, { "PDPTEs", test_pdptes },
 		{ "entering long mode", test_enter_long_mode },
 		{ "msrs", test_msrs },
 		{ "cpuid", test_cpuid },

@@ -535,6 +535,22 @@ static void test_replay_paths(void)
 	bench_destroy(b);
 }
 
+/* SDM 3A table 4-8: bits 1, 2, 5 to 8 and MAXPHYADDR and above are reserved in a present PDPTE. */
+static void test_pdptes_reserved(void)
+{
+	struct bench *b = bench_create(PAGING_PAE, false, 256, 64, 1);
+	uint64_t cr3 = b->cpu.cr3, slot = (cr3 & 0xffffffe0u) + 16, good = phys_read64(&b->phys, slot);
+	CU_ASSERT_TRUE(b->cpu.mem.pdptes_valid(b->cpu.mem.self, &b->cpu, cr3));
+	for (unsigned bit = 1; bit < 64; bit++) {
+		bool reserved = (bit >= 1 && bit <= 2) || (bit >= 5 && bit <= 8) || bit >= b->cpu.features->phys_bits;
+		phys_write64(&b->phys, slot, (good & ~(1ull << bit)) | 1 | 1ull << bit);
+		CU_ASSERT_EQUAL(b->cpu.mem.pdptes_valid(b->cpu.mem.self, &b->cpu, cr3), !reserved);
+		phys_write64(&b->phys, slot, 1ull << bit); /* not present: nothing is reserved */
+		CU_ASSERT_TRUE(b->cpu.mem.pdptes_valid(b->cpu.mem.self, &b->cpu, cr3));
+	}
+	bench_destroy(b);
+}
+
 int main(void)
 {
 	CU_initialize_registry();
@@ -551,6 +567,7 @@ int main(void)
 	CU_add_test(s, "crossing accesses never match", test_crossing_never_matches);
 	CU_add_test(s, "implicit supervisor accesses and SMAP", test_implicit_supervisor);
 	CU_add_test(s, "contexts", test_contexts);
+	CU_add_test(s, "reserved bits of PDPTEs", test_pdptes_reserved);
 	CU_add_test(s, "replay", test_replay_paths);
 	CU_basic_set_mode(CU_BRM_NORMAL);
 	CU_basic_run_tests();

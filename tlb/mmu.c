@@ -334,6 +334,19 @@ static void mmu_invlpg(void *self, struct cpu *cpu, uint64_t gva)
 	mmu->part->invlpg(mmu->part_self, mmu, cpu, gva);
 }
 
+static bool mmu_pdptes_valid(void *self, const struct cpu *cpu, uint64_t cr3)
+{
+	const struct mmu *mmu = self;
+	uint64_t reserved = ~((1ull << cpu->features->phys_bits) - 1) | 0x1e6; /* bits 1, 2 and 5 to 8 (SDM 3A table 4-8) */
+	for (unsigned i = 0; i < 4; i++) {
+		uint64_t hpa = mmu->part->gpa_to_hpa(mmu->part_self, (cr3 & 0xffffffe0u) + 8 * i);
+		uint64_t entry = hpa == UINT64_MAX ? 0 : phys_read64(mmu->phys, hpa);
+		if ((entry & 1) && (entry & reserved))
+			return false;
+	}
+	return true;
+}
+
 static void mmu_invpcid(void *self, struct cpu *cpu, unsigned type, unsigned pcid, uint64_t gva)
 {
 	struct mmu *mmu = self;
@@ -416,6 +429,7 @@ bool mmu_create(struct mmu *mmu, struct cpu *cpu, struct event_sink *events, uns
 	cpu->mem = (struct memory_port){
 		.table = mmu->softtlb->table, .mask = mmu->softtlb->mask, .self = mmu, .fill = mmu_fill, .store = mmu_store, .mark_code = mmu_mark_code,
 		.mode_changed = mmu_mode_changed, .context_changed = mmu_context_changed, .invlpg = mmu_invlpg, .invpcid = mmu_invpcid,
+		.pdptes_valid = mmu_pdptes_valid,
 	};
 	mmu_moved(mmu, cpu);
 	return true;
