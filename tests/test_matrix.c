@@ -2,7 +2,7 @@
  * Proves: the equivalence matrix. Every technique gives the guest-visible state hash that bare hardware gives, on every workload, in 32 and 64 bit; with the same kernel image, also the
  * whole machine (registers, all memory, device output). The axes come from the registries: a new technique, engine, workload, TLB organisation or walk cache is in the matrix by being listed.
  *
- * The independent reference of what the programs compute is the same source run natively (test_workloads_*); here the machine is compared with itself.
+ * The independent reference of what the programs compute is the same source run natively (test_workloads_native.c); here the machine is compared with itself.
  * Runs are functional: time is instructions retired, so that paths cannot depend on a technique's cost.
  */
 #include "../machine/machine.h"

@@ -4,53 +4,7 @@
  * with "ringside: exit 0" through the debug exit port. The paravirtual builds run the same rows on workloads/monitor, a second implementation
  * of their interface that ends the machine at any violation. Independent references: QEMU's TCG, the real processor and Linux.
  */
-#include <CUnit/Basic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-
-#define OUTPUT_MAX 65536
-
-struct workload {
-	const char *name, *command_line;
-	unsigned memory_mib;
-};
-
-static const struct workload workloads[] = {
-#define WORKLOAD(name, command_line, memory_mib, what, depends_on_time) { #name, command_line, memory_mib },
-#include "workloads/workloads.def"
-#undef WORKLOAD
-};
-
-static const char *const widths[] = { "i386", "x86_64" };
-
-/* Runs a shell command; its standard output to `output`. Returns the exit code, -1 if it did not end by itself. */
-static int command_run(const char *command, char *output)
-{
-	FILE *pipe = popen(command, "r");
-	CU_ASSERT_PTR_NOT_NULL_FATAL(pipe);
-	size_t count = fread(output, 1, OUTPUT_MAX - 1, pipe);
-	output[count] = 0;
-	int status = pclose(pipe);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* Keeps only the lines with ": checksum ", each without its carriage return. */
-static void lines_filter(char *text)
-{
-	char *to = text, *save = NULL;
-	for (char *line = strtok_r(text, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save)) {
-		size_t length = strlen(line);
-		if (!strstr(line, ": checksum "))
-			continue;
-		memmove(to, line, length);
-		to += length;
-		*to++ = '\n';
-	}
-	*to = 0;
-}
+#include "workload_rows.h"
 
 static const char qemu_options[] = "-serial stdio -display none -device isa-debug-exit,iobase=0xf4,iosize=1 -no-reboot </dev/null 2>&1";
 
@@ -72,13 +26,6 @@ static int monitor_run(const char *width, const struct workload *w, unsigned mib
 	snprintf(command, sizeof command,
 		 "timeout 120 qemu-system-%s -accel tcg -m 64 -kernel '%s/monitor-%s.elf' -initrd '%s/kernel-%s-pv.elf,%s/programs-%s.cpio' -append '%s' %s",
 		 width, at, width, at, width, at, width, w->command_line, qemu_options);
-	return command_run(command, output);
-}
-
-static int native_run(const char *width, const struct workload *w, char *output)
-{
-	char command[4096];
-	snprintf(command, sizeof command, "timeout 120 '%s/workloads/native/%s/'%s", BINARY_DIR, width, strstr(w->command_line, "init=") + 5);
 	return command_run(command, output);
 }
 
@@ -135,7 +82,7 @@ static void test_paravirtual_rows(void)
 static void test_memory_sizes(void)
 {
 	static const unsigned sizes[] = { 16, 33, 64, 256 };
-	static const struct workload all = { "all", "init=all", 0 };
+	static const struct workload all = { "all", "init=all", 0, false };
 	static char output[OUTPUT_MAX];
 	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
 		for (size_t j = 0; qemu_present(widths[i]) && j < sizeof sizes / sizeof *sizes; j++)
@@ -163,7 +110,7 @@ static void test_bench_kernels(void)
 /* What goes wrong in the guest must end in one line and a code, not in a hang. */
 static void test_failures(void)
 {
-	static const struct workload missing = { "", "init=nosuch", 0 }, nothing = { "", "notimer", 0 };
+	static const struct workload missing = { "", "init=nosuch", 0, false }, nothing = { "", "notimer", 0, false };
 	static char output[OUTPUT_MAX];
 	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
 		if (!qemu_present(widths[i]))
