@@ -4,22 +4,16 @@
  *
  * The reference is the ordinary machine; that the ordinary machine is right is what the other suites prove.
  */
-#include "../machine/machine.h"
+#include "guest_config.h"
 #include <CUnit/Basic.h>
 #include <stdlib.h>
 
 static void config_fill(struct machine_config *c, const struct technique *t, unsigned width, const char *cmdline)
 {
-	const char *arch = width == 64 ? "x86_64" : "i386";
-	machine_config_default(c);
-	snprintf(c->kernel, sizeof(c->kernel), BINARY_DIR "/workloads/kernel-%s%s.elf", arch, t->paravirtual_guest ? "-pv" : "");
-	snprintf(c->module, sizeof(c->module), BINARY_DIR "/workloads/programs-%s.cpio", arch);
-	snprintf(c->cmdline, sizeof(c->cmdline), "%s", cmdline);
-	snprintf(c->technique, sizeof(c->technique), "%s", t->name);
+	guest_config(c, t, width, cmdline, 16);
+	snprintf(c->core, sizeof(c->core), "fixed");
 	snprintf(c->preset_name, sizeof(c->preset_name), "%s", width == 64 ? "skylake" : "prescott");
 	c->preset = *preset_find(c->preset_name);
-	c->memory_bytes = 16u << 20;
-	c->max_instructions = 100000000;
 }
 
 static void result_of(const struct machine_config *c, struct run_result *r)

@@ -5,7 +5,7 @@
  * The independent reference of what the programs compute is the same source run natively (test_workloads_native.c); here the machine is compared with itself.
  * Runs are functional: time is instructions retired, so that paths cannot depend on a technique's cost.
  */
-#include "../machine/machine.h"
+#include "guest_config.h"
 #include <CUnit/Basic.h>
 #include <stdlib.h>
 
@@ -21,21 +21,11 @@ static const struct workload workloads[] = {
 };
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
 
-static const char *const arch_names[] = { "i386", "x86_64" };
-
 /* A configuration for one cell: images from the build, no timing model. */
 static void cell_config(struct machine_config *c, const struct technique *t, unsigned width, const struct workload *w)
 {
-	const char *arch = arch_names[width == 64];
-	machine_config_default(c);
-	snprintf(c->kernel, sizeof(c->kernel), BINARY_DIR "/workloads/kernel-%s%s.elf", arch, t->paravirtual_guest ? "-pv" : "");
-	snprintf(c->module, sizeof(c->module), BINARY_DIR "/workloads/programs-%s.cpio", arch);
-	snprintf(c->cmdline, sizeof(c->cmdline), "%s", w->cmdline);
+	guest_config(c, t, width, w->cmdline, w->memory_mib);
 	snprintf(c->workload, sizeof(c->workload), "%s", w->name);
-	snprintf(c->technique, sizeof(c->technique), "%s", t->name);
-	snprintf(c->core, sizeof(c->core), "functional");
-	c->memory_bytes = (uint64_t)w->memory_mib << 20;
-	c->max_instructions = 4000000000ull;
 }
 
 static bool cell_run(const struct machine_config *c, struct run_result *r)

@@ -3,23 +3,17 @@
  * that the same source prints when it runs natively on Linux, and the guest ends well. Independent reference: the real processor.
  */
 #include "workload_rows.h"
-#include "../machine/machine.h"
+#include "guest_config.h"
 
 /* Runs the row; the console to `output`. Returns the exit code; -1 when the guest did not end by itself. */
-static int machine_row(const struct technique *t, const char *arch, const struct workload *w, char *output)
+static int machine_row(const struct technique *t, unsigned width, const struct workload *w, char *output)
 {
 	struct machine_config c;
 	char error[256] = "";
 	size_t bytes = 0;
 	int code = -1;
 
-	machine_config_default(&c);
-	snprintf(c.kernel, sizeof c.kernel, BINARY_DIR "/workloads/kernel-%s%s.elf", arch, t->paravirtual_guest ? "-pv" : "");
-	snprintf(c.module, sizeof c.module, BINARY_DIR "/workloads/programs-%s.cpio", arch);
-	snprintf(c.cmdline, sizeof c.cmdline, "%s", w->command_line);
-	snprintf(c.technique, sizeof c.technique, "%s", t->name);
-	snprintf(c.core, sizeof c.core, "functional");
-	c.memory_bytes = (uint64_t)w->memory_mib << 20;
+	guest_config(&c, t, width, w->command_line, w->memory_mib);
 	struct machine *m = machine_create(&c, error, sizeof error);
 	if (m && machine_load(m, error, sizeof error) && machine_run(m) == END_EXIT) {
 		struct run_result *r = calloc(1, sizeof *r);
@@ -27,7 +21,7 @@ static int machine_row(const struct technique *t, const char *arch, const struct
 		code = r->exit_code;
 		free(r);
 	} else {
-		printf("\n%s %s under %s: %s\n", arch, w->name, t->name, error);
+		printf("\n%s %u-bit under %s: %s\n", w->name, width, t->name, error);
 	}
 	const char *console = m ? machine_console(m, &bytes) : "";
 	snprintf(output, OUTPUT_MAX, "%.*s", (int)bytes, console);
@@ -35,15 +29,16 @@ static int machine_row(const struct technique *t, const char *arch, const struct
 	return code;
 }
 
-static void check_row(const char *arch, const struct workload *w)
+static void check_row(unsigned width, const struct workload *w)
 {
+	const char *arch = widths[width == 64];
 	static char guest[OUTPUT_MAX], native[OUTPUT_MAX];
 
 	CU_ASSERT_EQUAL(native_run(arch, w, native), 0);
 	lines_filter(native);
 	CU_ASSERT_NOT_EQUAL(native[0], 0);
 	for (unsigned t = 0; t < TECHNIQUES; t++) {
-		CU_ASSERT_EQUAL(machine_row(&techniques[t], arch, w, guest), 0);
+		CU_ASSERT_EQUAL(machine_row(&techniques[t], width, w, guest), 0);
 		CU_ASSERT_PTR_NOT_NULL(strstr(guest, "ringside: exit 0"));
 		lines_filter(guest);
 		if (strcmp(guest, native))
@@ -52,14 +47,14 @@ static void check_row(const char *arch, const struct workload *w)
 	}
 }
 
-static void check_rows(const char *arch)
+static void check_rows(unsigned width)
 {
 	for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++)
-		check_row(arch, &workloads[i]);
+		check_row(width, &workloads[i]);
 }
 
-static void rows_32(void) { check_rows("i386"); }
-static void rows_64(void) { check_rows("x86_64"); }
+static void rows_32(void) { check_rows(32); }
+static void rows_64(void) { check_rows(64); }
 
 int main(void)
 {
