@@ -160,6 +160,19 @@ void block_cache_invalidate_all(struct cpu *cpu)
 	c->flush_wanted = true;
 }
 
+/* With no block left, only a VMM may still know numbers. Without memory for the list all entries stay. */
+static void dictionary_trim(struct cpu *cpu, struct block_dictionary *d)
+{
+	uint8_t *kept = calloc(d->count, 1);
+	if (!kept)
+		return;
+	event_drain(cpu->events); /* it names entries */
+	if (cpu->vmm.blocks_keep)
+		cpu->vmm.blocks_keep(cpu->vmm.self, kept);
+	block_dictionary_trim(d, kept);
+	free(kept);
+}
+
 void block_cache_settle(struct cpu *cpu)
 {
 	struct block_cache *c = cpu->blocks;
@@ -171,6 +184,8 @@ void block_cache_settle(struct cpu *cpu)
 	if (c->flush_wanted || c->bytes > c->max_bytes) {
 		cache_empty(c);
 		cpu->block = NULL;
+		if (c->dictionary && block_dictionary_crowded(c->dictionary))
+			dictionary_trim(cpu, c->dictionary);
 	}
 }
 

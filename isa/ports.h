@@ -91,6 +91,8 @@ struct vmm_port { /* implemented by the CPU part of a technique; all hooks NULL 
 	/* A block is about to run / was just built (binary translation). NULL where the technique does not care: engines then do not check.
 	   block_enter is called for every block entered at CPL < 3, before its EV_BLOCK; `indirect`: reached through an indirect branch or return. */
 	void (*block_enter)(void *self, struct cpu *cpu, uint32_t id, uint64_t pc, bool indirect);
+	/* Sets kept[id] = 1 for every block number that the VMM remembers, before others are given to new code. NULL: it remembers none. */
+	void (*blocks_keep)(void *self, uint8_t *kept);
 	/* The guest's privilege level changed (after the change). NULL: not wanted. */
 	void (*cpl_changed)(void *self, struct cpu *cpu, unsigned from);
 };

@@ -72,6 +72,7 @@ void trace_writer_start(struct trace_writer *w)
 		boot_note(&info.boot, machine_vmm(w->machine));
 	trace_cpu_save(&cpu, machine_cpu(w->machine));
 	trace_file_header(w->file, &info, &cpu);
+	machine_blocks(w->machine)->pinned = true; /* a trace names blocks by number to its end */
 	event_sink_attach(machine_events(w->machine), &w->consumer);
 	machine_mmu(w->machine)->page_sink = (struct page_sink){ w, writer_page };
 	w->started = true;

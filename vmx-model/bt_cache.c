@@ -9,6 +9,12 @@ static uint32_t index_of(uint64_t pc)
 	return (pc ^ pc >> 12) & 4095;
 }
 
+/* With the number: code that writes itself has many fragments at one pc. */
+static uint32_t bucket_of(uint64_t pc, uint32_t id)
+{
+	return (uint32_t)((pc ^ (uint64_t)id << 32) * 0x9e3779b97f4a7c15ull >> 52);
+}
+
 uint64_t bt_cache_slot(const struct bt_cache *c, uint64_t pc)
 {
 	return c->hash + (pc * 0x9e3779b97f4a7c15ull >> 52) * 16;
@@ -43,7 +49,7 @@ uint32_t bt_cache_find(struct bt_cache *c, uint64_t pc, uint32_t id)
 	uint32_t i = index_of(pc), f = c->recent[i];
 	if (f != BT_NONE && c->fragment[f].pc == pc && c->fragment[f].id == id)
 		return f;
-	for (f = c->bucket[i]; f != BT_NONE; f = c->fragment[f].next)
+	for (f = c->bucket[bucket_of(pc, id)]; f != BT_NONE; f = c->fragment[f].next)
 		if (c->fragment[f].pc == pc && c->fragment[f].id == id)
 			return c->recent[i] = f;
 	return BT_NONE;
@@ -105,12 +111,18 @@ uint32_t bt_cache_enter(struct bt_cache *c, uint64_t pc, uint32_t id, uint32_t b
 		cache_flush(c);
 	if (!index_grow(c))
 		return BT_NONE;
-	uint32_t f = c->count++, i = index_of(pc);
-	c->fragment[f] = (struct bt_fragment){ .pc = pc, .hpa = code_take(c, bytes), .id = id, .bytes = bytes, .next = c->bucket[i], .successor = { BT_NONE, BT_NONE }, .extra = extra };
-	c->bucket[i] = c->recent[i] = f;
+	uint32_t f = c->count++, *bucket = &c->bucket[bucket_of(pc, id)];
+	c->fragment[f] = (struct bt_fragment){ .pc = pc, .hpa = code_take(c, bytes), .id = id, .bytes = bytes, .next = *bucket, .successor = { BT_NONE, BT_NONE }, .extra = extra };
+	*bucket = c->recent[index_of(pc)] = f;
 	fragment_write(c, c->fragment[f].hpa, bytes, code, code_bytes);
 	slot_write(c, pc, c->fragment[f].hpa);
 	return f;
+}
+
+void bt_cache_keep(const struct bt_cache *c, uint8_t *kept)
+{
+	for (uint32_t f = 0; f < c->count; f++)
+		kept[c->fragment[f].id] = 1;
 }
 
 void bt_cache_move(struct bt_cache *c, uint32_t f, uint32_t bytes)

@@ -27,7 +27,7 @@ struct bt_cache {
 	uint64_t hash;                        /* simulated: what indirect branches search */
 	struct bt_fragment *fragment;
 	uint32_t count, capacity;
-	uint32_t bucket[4096];
+	uint32_t bucket[4096];                /* by pc and id */
 	uint32_t recent[4096];                /* by pc: first place to look */
 	uint64_t flushes;
 };
@@ -38,6 +38,8 @@ void bt_cache_destroy(struct bt_cache *c);
 uint32_t bt_cache_find(struct bt_cache *c, uint64_t pc, uint32_t id);
 /* Enters a fragment of that size (writing it, and its hash slot, through events); empties the cache first when it is full. BT_NONE: the real machine is out of memory. */
 uint32_t bt_cache_enter(struct bt_cache *c, uint64_t pc, uint32_t id, uint32_t bytes, uint16_t extra, const uint8_t *code, unsigned code_bytes);
+/* Marks the block numbers of all fragments. */
+void bt_cache_keep(const struct bt_cache *c, uint8_t *kept);
 /* Room for a fragment translated again; its old place gets a forwarding jump. */
 void bt_cache_move(struct bt_cache *c, uint32_t f, uint32_t bytes);
 uint64_t bt_cache_slot(const struct bt_cache *c, uint64_t pc); /* simulated address of the hash slot */

@@ -303,6 +303,13 @@ static void bt_irq_raised(struct vmm *v, unsigned irq)
 	vmm_irq_exit(v);
 }
 
+static void bt_blocks_keep(void *self, uint8_t *kept)
+{
+	const struct vmm *v = self;
+	const struct bt *b = v->cpu_self;
+	bt_cache_keep(&b->cache, kept);
+}
+
 static bool bt_create(struct vmm *v)
 {
 	struct bt *b = calloc(1, sizeof *b);
@@ -314,7 +321,8 @@ static bool bt_create(struct vmm *v)
 	for (unsigned s = 0; s < SENS_COUNT; s++)
 		if (rows[s].form != FORM_IDENT)
 			traps |= SENS_BIT(s);
-	v->cpu->vmm = (struct vmm_port){ .trap_set = traps, .self = v, .sensitive = bt_sensitive, .deliver = bt_deliver, .block_enter = bt_block_enter, .cpl_changed = bt_cpl_changed };
+	v->cpu->vmm = (struct vmm_port){ .trap_set = traps, .self = v, .sensitive = bt_sensitive, .deliver = bt_deliver, .block_enter = bt_block_enter,
+		.blocks_keep = bt_blocks_keep, .cpl_changed = bt_cpl_changed };
 	return bt_cache_create(&b->cache, v);
 }
 

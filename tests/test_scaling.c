@@ -1,0 +1,211 @@
+/*
+ * Proves: several machines run in one process on threads and share nothing: every technique, in both widths, gives on threads the JSON, byte for byte, that it gives alone. Guest memory
+ * costs real memory only where it was touched. A guest that writes ever new code does not fill real memory with what is remembered of it, and forgetting that changes no statistic.
+ * Reference: the same machines one after another; the kernel's own count of resident pages (/proc/self/statm); the same run with a dictionary that forgets nothing.
+ * Under -fsanitize=thread (CMAKE_C_FLAGS) the first test is the proof that there is no race.
+ */
+#include "../analysis/results.h"
+#include "guest_config.h"
+#include <CUnit/Basic.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- machines on threads ---- */
+
+#define MACHINES (2 * TECHNIQUES)
+struct work { struct machine_config config; struct run_result result; char *text; };
+
+static void *work_run(void *self)
+{
+	struct work *w = self;
+	char error[400] = "";
+	size_t size;
+	struct machine *m = machine_create(&w->config, error, sizeof error);
+	if (!m || !machine_load(m, error, sizeof error)) {
+		fprintf(stderr, "%s\n", error);
+		machine_destroy(m);
+		return NULL;
+	}
+	machine_run(m);
+	machine_result(m, &w->result);
+	machine_destroy(m);
+	FILE *out = open_memstream(&w->text, &size);
+	if (out) {
+		result_print_json(out, &w->result);
+		fclose(out);
+	}
+	return w->text;
+}
+
+/* Techniques by widths; engines and sizes of buffers in turn, so that neighbours differ. */
+static void work_config(struct work *w, unsigned i)
+{
+	static const char *const commands[] = { "notimer init=forkwait n=3", "init=preempt n=2000", "notimer init=sort n=800" };
+	*w = (struct work){ 0 };
+	guest_config(&w->config, &techniques[i % TECHNIQUES], i < TECHNIQUES ? 32 : 64, commands[i % 3], 16);
+	snprintf(w->config.core, sizeof w->config.core, "fixed");
+	snprintf(w->config.engine, sizeof w->config.engine, "%s", engines[i & 1].name);
+	w->config.event_buffer = 2u << i % 12;
+}
+
+static void test_threads(void)
+{
+	static struct work alone[MACHINES], side[MACHINES];
+	pthread_t thread[MACHINES];
+	for (unsigned i = 0; i < MACHINES; i++) {
+		work_config(&alone[i], i);
+		CU_ASSERT_PTR_NOT_NULL(work_run(&alone[i]));
+		work_config(&side[i], i);
+	}
+	for (unsigned i = 0; i < MACHINES; i++)
+		CU_ASSERT_EQUAL_FATAL(pthread_create(&thread[i], NULL, work_run, &side[i]), 0);
+	for (unsigned i = 0; i < MACHINES; i++) {
+		pthread_join(thread[i], NULL);
+		CU_ASSERT_EQUAL(side[i].result.end, END_EXIT);
+		CU_ASSERT(side[i].text && alone[i].text && !strcmp(side[i].text, alone[i].text));
+		free(side[i].text);
+		free(alone[i].text);
+	}
+}
+
+/* ---- guests of our own: 32-bit code without paging ---- */
+
+#define LOAD 0x100000
+#define TEXT(x) #x
+#define NUMBER(x) TEXT(x)
+#define TOUCHED (10u << 20)
+
+__asm__(
+	".pushsection .rodata\n"
+	".globl scale_start, scale_end, scale_which, scale_count\n"
+	".code32\n"
+	"scale_start:\n"
+	"	.long 0x1BADB002, 0x10003, -(0x1BADB002 + 0x10003)\n"
+	"	.long " NUMBER(LOAD) ", " NUMBER(LOAD) ", 0, 0, " NUMBER(LOAD) " + scale_entry - scale_start\n"
+	"scale_which: .long 0\n"
+	"scale_count: .long 0\n"
+	"scale_entry:\n"
+	"	movl " NUMBER(LOAD) " + scale_count - scale_start, %ecx\n"
+	"	cmpl $0, " NUMBER(LOAD) " + scale_which - scale_start\n	jne 2f\n"
+	"	movl $0x40000000, %edi\n" /* a byte of each page, from 1 GiB on */
+	"1:	movb $1, (%edi)\n	addl $4096, %edi\n	decl %ecx\n	jnz 1b\n	jmp 9f\n"
+	"2:	movl %ecx, " NUMBER(LOAD) " + 3f + 1 - scale_start\n	jmp 3f\n" /* each round is code that never was */
+	"3:	movl $0, %ebx\n	addl %ebx, %esi\n	decl %ecx\n	jnz 2b\n"
+	"9:	movb $0, %al\n	outb %al, $0xf4\n	jmp 9b\n"
+	"scale_end:\n"
+	"	.code64\n"
+	"	.popsection\n");
+extern const uint8_t scale_start[], scale_end[], scale_which[], scale_count[];
+
+static struct machine *guest_make(struct machine_config *c, uint32_t which, uint32_t count)
+{
+	char error[400] = "";
+	size_t size = (size_t)(scale_end - scale_start);
+	uint8_t image[512];
+	strcpy(c->kernel, "/tmp/ringside-scale-XXXXXX");
+	c->module[0] = 0;
+	int fd = mkstemp(c->kernel);
+	CU_ASSERT_FATAL(fd >= 0 && size <= sizeof image);
+	memcpy(image, scale_start, size);
+	memcpy(image + (scale_which - scale_start), &which, 4);
+	memcpy(image + (scale_count - scale_start), &count, 4);
+	CU_ASSERT_EQUAL(write(fd, image, size), (ssize_t)size);
+	close(fd);
+	struct machine *m = machine_create(c, error, sizeof error);
+	bool loaded = m && machine_load(m, error, sizeof error);
+	unlink(c->kernel);
+	if (!loaded)
+		fprintf(stderr, "%s\n", error);
+	CU_ASSERT_FATAL(loaded);
+	return m;
+}
+
+/* ---- memory ---- */
+
+static uint64_t resident_bytes(void)
+{
+	unsigned long size, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+	if (!f || fscanf(f, "%lu %lu", &size, &resident) != 2)
+		resident = 0;
+	if (f)
+		fclose(f);
+	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void test_memory(void)
+{
+	static const unsigned kinds[] = { TECHNIQUE_NATIVE, TECHNIQUE_SHADOW, TECHNIQUE_NESTED_EPT };
+	static struct run_result r;
+	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		struct machine_config c;
+		guest_config(&c, &techniques[kinds[i]], 32, "", 3072);
+		snprintf(c.core, sizeof c.core, "fixed");
+		uint64_t before = resident_bytes();
+		struct machine *m = guest_make(&c, 0, TOUCHED / 4096);
+		CU_ASSERT_EQUAL(machine_run(m), END_EXIT);
+		uint64_t after = resident_bytes();
+		machine_result(m, &r); /* hashes all guest memory: it reads what was never written */
+		uint64_t hashed = resident_bytes();
+		CU_ASSERT(before && after > before + TOUCHED && after < before + TOUCHED + (256u << 20));
+		CU_ASSERT(hashed < before + TOUCHED + (256u << 20));
+		machine_destroy(m);
+	}
+}
+
+/* ---- code without end ---- */
+
+#define ROUNDS 250000u
+
+static void code_run(const struct technique *t, bool pinned, char **text, uint32_t *count)
+{
+	struct machine_config c;
+	struct run_result *r = calloc(1, sizeof *r);
+	size_t size;
+	guest_config(&c, t, 32, "", 4);
+	snprintf(c.core, sizeof c.core, "fixed");
+	c.block_cache_bytes = 4u << 20;
+	struct machine *m = guest_make(&c, 1, ROUNDS);
+	machine_blocks(m)->pinned = pinned;
+	CU_ASSERT_EQUAL(machine_run(m), END_EXIT);
+	machine_result(m, r);
+	*count = machine_blocks(m)->count;
+	machine_destroy(m);
+	FILE *out = open_memstream(text, &size);
+	CU_ASSERT_FATAL(out != NULL);
+	result_print_json(out, r);
+	fclose(out);
+	free(r);
+}
+
+/* Binary translation, too: its own cache of translations is full several times over, and keeps its blocks. */
+static void test_endless_code(void)
+{
+	static const unsigned kinds[] = { TECHNIQUE_NATIVE, TECHNIQUE_BT };
+	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		char *text[2];
+		uint32_t count[2];
+		for (unsigned pinned = 0; pinned < 2; pinned++)
+			code_run(&techniques[kinds[i]], pinned, &text[pinned], &count[pinned]);
+		CU_ASSERT(count[1] > ROUNDS); /* the reference keeps them all */
+		CU_ASSERT(count[0] < ROUNDS * 3 / 4);
+		CU_ASSERT_STRING_EQUAL(text[0], text[1]);
+		free(text[0]);
+		free(text[1]);
+	}
+}
+
+int main(void)
+{
+	CU_initialize_registry();
+	CU_pSuite s = CU_add_suite("scaling", NULL, NULL);
+	CU_add_test(s, "machines on threads", test_threads);
+	CU_add_test(s, "memory is what was touched", test_memory);
+	CU_add_test(s, "code without end", test_endless_code);
+	CU_basic_run_tests();
+	unsigned failures = CU_get_number_of_failures();
+	CU_cleanup_registry();
+	return failures != 0;
+}
