@@ -421,6 +421,25 @@ static void test_budget(void)
 		}
 }
 
+/* A repeated string instruction uses up the budget too, a quarter of its iterations: none can keep the engine, and with it interrupts, waiting. */
+static void test_budget_strings(void)
+{
+	static const uint8_t rep_lodsb[] = { 0xf3, 0xac, 0xf4 };
+	for (const struct engine *e = engines; e->name; e++) {
+		struct rig *r = rig_new(64, 0);
+		memcpy(r->phys.bytes + CODE, rep_lodsb, sizeof rep_lodsb);
+		r->cpu.reg[REG_CX] = 0x30000;
+		for (unsigned i = 1; i <= 3; i++) {
+			r->cpu.budget = 4000;
+			engine_find(e->name)->run(&r->cpu);
+			CU_ASSERT_EQUAL(r->cpu.reg[REG_CX], 0x30000 - i * 4 * 4096); /* 1023 each, so four use up 4000 */
+			CU_ASSERT_EQUAL(r->cpu.icount, 0);
+			CU_ASSERT_EQUAL(r->cpu.budget, 4000 - 4 * 1024);
+		}
+		rig_free(r);
+	}
+}
+
 /* ---- attention, shadows, single step ---- */
 static void stop_on_out(void *self, struct cpu *cpu, uint16_t port, unsigned size, uint32_t value)
 {
@@ -726,7 +745,7 @@ int main(void)
 {
 	static const struct { const char *name; void (*run)(void); } tests[] = {
 		{ "engines x observation x budget", test_matrix }, { "dictionary", test_dictionary }, { "precise faults", test_precise_faults }, { "exceptions", test_exceptions },
-		{ "straddling", test_straddling }, { "chain dies with translation", test_chain_dies_with_translation }, { "budget", test_budget }, { "attention", test_attention },
+		{ "straddling", test_straddling }, { "chain dies with translation", test_chain_dies_with_translation }, { "budget", test_budget }, { "budget and strings", test_budget_strings }, { "attention", test_attention },
 		{ "sti shadow", test_sti_shadow }, { "single step", test_single_step }, { "own block", test_own_block }, { "data beside code", test_data_beside_code }, { "invalidate all", test_invalidate_all },
 		{ "tiny cache", test_tiny_cache }, { "segments", test_segments }, { "16-bit code", test_code16 }, { "event stream", test_event_stream },
 		{ "memory for helpers", test_helpers_memory }, { "random bytes", test_random_bytes },
