@@ -32,6 +32,14 @@ add_custom_target(rings_images DEPENDS ${RINGS_IMAGES})
 cmake_language(DEFER CALL add_dependencies test_isa_rings rings_images)
 cmake_language(DEFER CALL set_tests_properties test_isa_rings PROPERTIES SKIP_RETURN_CODE 77)
 
+# The image of test_hostile_guests, flat like those. -m64: its 64-bit programs are in the same text.
+add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/hostile_guests.bin
+	COMMAND gcc -m64 -c ${CMAKE_CURRENT_SOURCE_DIR}/hostile_guests.S -o hostile_guests.o
+	COMMAND ld -m elf_x86_64 -Ttext=0x100000 -e start --oformat binary -o hostile_guests.bin hostile_guests.o
+	DEPENDS hostile_guests.S WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+add_custom_target(hostile_guests DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/hostile_guests.bin)
+cmake_language(DEFER CALL add_dependencies test_hostile_guests hostile_guests)
+
 # The walker against QEMU's MMU, where Unicorn can be had.
 find_library(UNICORN_LIBRARY unicorn)
 find_path(UNICORN_INCLUDE unicorn/unicorn.h)
