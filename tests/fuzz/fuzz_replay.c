@@ -2,6 +2,7 @@
  * Fuzzes replay: events that no guest made, in a trace that is well formed, under each technique. Nothing may crash, hang, or reach outside the simulator; replay may end early with an
  * error. Eight bytes make an event, four kilobytes after a page-table page are its contents, so that walks find something to chew on.
  */
+#define _GNU_SOURCE /* memfd_create */
 #include "traces/format.h"
 #include <stdlib.h>
 #include <sys/mman.h>
