@@ -326,22 +326,25 @@ static struct block *block_build(struct cpu *cpu, const struct fetch *at, uint64
 }
 
 /* ---- finding ---- */
+/* Flat: from 0 to 4 GiB, and of a type that needs no further look at its accesses. */
+static inline uint32_t segment_key(const struct segment *s, unsigned mask, unsigned want, uint32_t key)
+{
+	bool flat = (s->attributes & mask) == want && s->base == 0 && s->limit == 0xffffffff;
+	return flat ? key : 0;
+}
+
 uint32_t block_mode_key(const struct cpu *cpu)
 {
-	static const struct { uint8_t seg; uint16_t key; } flat[] = { { SEG_CS, KEY_FLAT_CS }, { SEG_SS, KEY_FLAT_SS }, { SEG_DS, KEY_FLAT_DS }, { SEG_ES, KEY_FLAT_ES } };
+	enum { DATA = SEGA_P | SEGA_S | SEGA_WRITE_READ, CODE = DATA | SEGA_CODE };
 	uint32_t key = cpu->code_size | (cpu->cpl == 3 ? KEY_USER : 0) | (cpu->eflags & FLAG_TF ? KEY_TRAP : 0) | (cpu_protected(cpu) ? 0 : KEY_REAL);
 	if (!(cpu->cr0 & (CR0_EM | CR0_TS)) && (cpu->cr4 & CR4_OSFXSR))
 		key |= KEY_SSE;
 	if (cpu->code_size == 8)
 		return key | KEY_FLAT_CS | KEY_FLAT_SS | KEY_FLAT_DS | KEY_FLAT_ES;
-	for (unsigned i = 0; i < sizeof flat / sizeof *flat; i++) {
-		const struct segment *s = &cpu->seg[flat[i].seg];
-		bool code = s->attributes & SEGA_CODE;
-		unsigned want = SEGA_P | SEGA_S | SEGA_WRITE_READ, not = SEGA_UNUSABLE | (code ? 0 : SEGA_DOWN_CONFORMING);
-		bool right = (s->attributes & want) == want && !(s->attributes & not) && code == (flat[i].seg == SEG_CS);
-		if (s->base == 0 && s->limit == 0xffffffff && right)
-			key |= flat[i].key;
-	}
+	key |= segment_key(&cpu->seg[SEG_CS], CODE | SEGA_UNUSABLE, CODE, KEY_FLAT_CS);
+	key |= segment_key(&cpu->seg[SEG_SS], CODE | SEGA_UNUSABLE | SEGA_DOWN_CONFORMING, DATA, KEY_FLAT_SS);
+	key |= segment_key(&cpu->seg[SEG_DS], CODE | SEGA_UNUSABLE | SEGA_DOWN_CONFORMING, DATA, KEY_FLAT_DS);
+	key |= segment_key(&cpu->seg[SEG_ES], CODE | SEGA_UNUSABLE | SEGA_DOWN_CONFORMING, DATA, KEY_FLAT_ES);
 	return key | (cpu->seg[SEG_SS].attributes & SEGA_DB ? 0 : KEY_STACK16);
 }
 

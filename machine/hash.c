@@ -16,6 +16,15 @@ uint64_t hash_word(uint64_t h, uint64_t word)
 	return h ^ h >> 31;
 }
 
+/* Four lanes take words in turn: a multiplication a word, and four of them at a time. */
+static inline void lanes_take(uint64_t lane[4], const uint64_t word[4])
+{
+	for (unsigned i = 0; i < 4; i++) {
+		lane[i] = (lane[i] ^ word[i]) * 0x9e3779b97f4a7c15ull;
+		lane[i] ^= lane[i] >> 29;
+	}
+}
+
 /*
  * One system call of a user program. Left out: RCX and R11 in 64-bit code, which SYSCALL itself overwrites with RIP and RFLAGS. The hashes are added up, so that the order in
  * which processes made their calls does not matter.
@@ -23,12 +32,18 @@ uint64_t hash_word(uint64_t h, uint64_t word)
 void machine_user_call(void *self, const struct cpu *cpu)
 {
 	struct machine *m = self;
-	bool wide = cpu->code_size == 8;
-	uint64_t h = hash_word(hash_start(), cpu_insn_start(cpu));
-	for (unsigned r = 0; r < (wide ? 16u : 8u); r++)
-		if (!wide || (r != REG_CX && r != REG_R11))
-			h = hash_word(h, wide ? cpu->reg[r] : (uint32_t)cpu->reg[r]);
-	m->calls_hash += h;
+	uint64_t lane[4] = { cpu_insn_start(cpu), 1, 2, 3 }, word[16];
+	if (cpu->code_size == 8) {
+		memcpy(word, cpu->reg, sizeof word);
+		word[REG_CX] = word[REG_R11] = 0;
+		for (unsigned r = 0; r < 16; r += 4)
+			lanes_take(lane, word + r);
+	} else {
+		for (unsigned r = 0; r < 4; r++)
+			word[r] = (uint32_t)cpu->reg[r] | cpu->reg[r + 4] << 32;
+		lanes_take(lane, word);
+	}
+	m->calls_hash += hash_word(lane[0] ^ (lane[1] << 17 | lane[1] >> 47), lane[2] ^ (lane[3] << 31 | lane[3] >> 33));
 }
 
 uint64_t machine_state_hash(const struct machine *m)
@@ -45,10 +60,7 @@ static uint64_t page_hash(const uint8_t *page, uint64_t gpa)
 	for (unsigned at = 0; at < 4096; at += 32) {
 		uint64_t word[4];
 		memcpy(word, page + at, sizeof word);
-		for (unsigned i = 0; i < 4; i++) {
-			lane[i] = (lane[i] ^ word[i]) * 0x9e3779b97f4a7c15ull;
-			lane[i] ^= lane[i] >> 29;
-		}
+		lanes_take(lane, word);
 	}
 	return hash_word(hash_word(hash_word(hash_word(gpa, lane[0]), lane[1]), lane[2]), lane[3]);
 }
