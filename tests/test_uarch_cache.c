@@ -37,12 +37,12 @@ static uint64_t random_next(uint64_t *state)
 	return *state ^= *state << 17;
 }
 
-static void geometry_compare(uint32_t sets, uint32_t ways, uint32_t line)
+static void geometry_compare(uint32_t sets, uint32_t ways, uint32_t line, enum lru_variant variant)
 {
 	struct cache c;
 	struct naive n = { calloc((size_t)sets * ways, sizeof *n.at), sets, ways, 0, 0, 0 };
 	uint64_t seed = 88172645463325252ull + sets * 64 + ways, differences = 0, range = (uint64_t)sets * ways * 2 + 3;
-	CU_ASSERT_FATAL(cache_create(&c, &(struct cache_geometry){ sets * ways * line, ways, line, 3 }));
+	CU_ASSERT_FATAL(cache_create(&c, &(struct cache_geometry){ sets * ways * line, ways, line, 3 }, variant));
 	CU_ASSERT_EQUAL(c.sets, sets);
 	for (unsigned i = 0; i < 60000; i++) {
 		uint64_t r = random_next(&seed), at = r >> 8 & 1 ? r >> 16 & 7 : (r >> 16) % range; /* half of it near, so that hits at every depth occur */
@@ -61,9 +61,10 @@ static void geometry_compare(uint32_t sets, uint32_t ways, uint32_t line)
 
 static void test_lru(void)
 {
-	static const uint32_t shapes[][3] = { { 1, 1, 64 }, { 1, 8, 64 }, { 2, 2, 32 }, { 64, 8, 64 }, { 3, 4, 64 }, { 7, 11, 128 }, { 100, 1, 64 }, { 12, 20, 64 }, { 1, 64, 64 }, { 128, 4, 8 } };
-	for (unsigned i = 0; i < sizeof shapes / sizeof *shapes; i++)
-		geometry_compare(shapes[i][0], shapes[i][1], shapes[i][2]);
+	static const uint32_t shapes[][3] = { { 1, 1, 64 }, { 1, 8, 64 }, { 2, 2, 32 }, { 64, 8, 64 }, { 3, 4, 64 }, { 7, 11, 128 }, { 100, 1, 64 }, { 12, 20, 64 }, { 1, 64, 64 }, { 128, 4, 8 }, { 16, 16, 64 }, { 3, 8, 64 } };
+	for (unsigned v = LRU_BEST; v < LRU_VARIANTS; v++)
+		for (unsigned i = 0; lru_variant_runs(v) && i < sizeof shapes / sizeof *shapes; i++)
+			geometry_compare(shapes[i][0], shapes[i][1], shapes[i][2], v);
 }
 
 static void test_impossible(void)
@@ -71,8 +72,8 @@ static void test_impossible(void)
 	static const struct cache_geometry bad[] = { { 1000, 4, 64, 1 }, { 4096, 0, 64, 1 }, { 4096, 4, 48, 1 }, { 4096, 65, 64, 1 }, { 4096, 4, 4, 1 }, { 96, 1, 64, 1 } };
 	struct cache c;
 	for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++)
-		CU_ASSERT_FALSE(cache_create(&c, &bad[i]));
-	CU_ASSERT(cache_create(&c, &(struct cache_geometry){ 0, 0, 0, 0 }));
+		CU_ASSERT_FALSE(cache_create(&c, &bad[i], LRU_BEST));
+	CU_ASSERT(cache_create(&c, &(struct cache_geometry){ 0, 0, 0, 0 }, LRU_BEST));
 	CU_ASSERT_PTR_NULL(c.entry);
 }
 

@@ -69,15 +69,25 @@ struct tlb_fast { /* the head of struct tlb_model */
 };
 
 struct tlb_model;
+static inline struct tlb_fast *tlb_model_fast(struct tlb_model *m) { return (struct tlb_fast *)(void *)m; }
+static inline bool tlb_fast_current(const struct tlb_fast *f, const struct paging *p) { return f->tags == ((uint32_t)p->vpid << 16 | p->pcid); }
+/* What a hit does to the replacement state. Writes without reading where nothing is kept: accesses to one page in a row do not wait for each other. */
+static inline void tlb_fast_touch(const struct tlb_fast_slot *s, uint64_t clock)
+{
+	if (s->keep)
+		*s->touched = (*s->touched & s->keep) | s->set | (clock & s->stamp);
+	else
+		*s->touched = s->set | (clock & s->stamp);
+}
 /* An access that hits the filter, all of it: true, and *hpa. False: nothing happened, call tlb_model_access(). */
 static inline bool tlb_model_access_fast(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, uint64_t *hpa)
 {
-	struct tlb_fast *f = (struct tlb_fast *)(void *)m;
+	struct tlb_fast *f = tlb_model_fast(m);
 	struct tlb_fast_slot *s = &(access == ACCESS_EXEC ? f->fetch : f->data)[gva >> 12 & (TLB_FAST_SLOTS - 1)];
 	uint64_t key = access == ACCESS_WRITE ? s->write_key : s->read_key;
-	if (key != ((gva & ~0xfffull) | 1) || f->tags != ((uint32_t)p->vpid << 16 | p->pcid) || (event_flags & EVF_FAULT))
+	if (key != ((gva & ~0xfffull) | 1) || !tlb_fast_current(f, p) || (event_flags & EVF_FAULT))
 		return false;
-	*s->touched = (*s->touched & s->keep) | s->set | (++f->clock & s->stamp);
+	tlb_fast_touch(s, ++f->clock);
 	*hpa = s->base | (gva & 0xfff);
 	*(access == ACCESS_EXEC ? &f->stats.l1i_access : &f->stats.l1d_access) += 1;
 	return true;

@@ -6,7 +6,7 @@ static bool geometry_valid(const struct cache_geometry *g)
 	return g->line >= 8 && !(g->line & (g->line - 1)) && g->ways && g->ways <= 64 && g->bytes % ((uint64_t)g->line * g->ways) == 0;
 }
 
-bool cache_create(struct cache *c, const struct cache_geometry *g)
+bool cache_create(struct cache *c, const struct cache_geometry *g, enum lru_variant variant)
 {
 	*c = (struct cache){ .latency = g->latency };
 	if (!g->bytes)
@@ -17,10 +17,13 @@ bool cache_create(struct cache *c, const struct cache_geometry *g)
 	c->line_shift = (uint32_t)__builtin_ctz(g->line);
 	c->sets = g->bytes / ((uint64_t)g->line * g->ways);
 	c->power = !(c->sets & (c->sets - 1));
-	c->entry = malloc(c->sets * c->ways * sizeof *c->entry);
+	c->near = c->ways - 1 < 3 ? c->ways - 1 : 3; /* streams that share a set take turns there */
+	c->touch = lru_touch_find(variant, c->ways);
+	size_t bytes = (c->sets * c->ways * sizeof *c->entry + 63) & ~(size_t)63;
+	c->entry = aligned_alloc(64, bytes); /* a set of eight ways in one real line */
 	if (!c->entry)
 		return false;
-	memset(c->entry, 0xff, c->sets * c->ways * sizeof *c->entry);
+	memset(c->entry, 0xff, bytes); /* LRU_EMPTY */
 	return true;
 }
 
@@ -30,22 +33,28 @@ void cache_destroy(struct cache *c)
 	c->entry = NULL;
 }
 
+/* Moves an entry to the front: the scalar way is the fastest for a few. */
+static inline void near_touch(uint64_t *set, uint32_t way, bool write)
+{
+	uint64_t entry = set[way] | write;
+	for (; way; way--)
+		set[way] = set[way - 1];
+	set[0] = entry;
+}
+
 bool cache_access_slow(struct cache *c, uint64_t *set, uint64_t line, bool write, struct cache_victim *victim)
 {
-	uint64_t shifted = set[0];
-	for (uint32_t way = 1; way < c->ways; way++) { /* one pass finds the line and ages what stands before it */
-		uint64_t here = set[way];
-		set[way] = shifted;
-		shifted = here;
-		if (here >> 1 == line) {
-			set[0] = here | write;
+	for (uint32_t way = 1; way <= c->near; way++)
+		if (set[way] >> 1 == line) {
+			near_touch(set, way, write);
 			return true;
 		}
-	}
+	uint64_t gone = c->touch(set, c->ways, line << 1 | write);
+	if (gone == LRU_HIT)
+		return true;
 	c->miss++;
-	victim->line = shifted >> 1;
-	victim->dirty = shifted != CACHE_EMPTY && (shifted & 1);
+	victim->line = gone >> 1;
+	victim->dirty = gone != LRU_EMPTY && (gone & 1);
 	c->writeback += victim->dirty;
-	set[0] = line << 1 | write;
 	return false;
 }

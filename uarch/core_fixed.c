@@ -255,16 +255,171 @@ static void event_consume_slow(struct timing *t, const struct paging *p, const s
 	}
 }
 
+/* ---- the common case ---- */
+
+/*
+ * What the loop keeps in registers while events hit the TLB filter and the fronts of L1 sets, where only counters move. lane_settle() gives it back before anything else looks, and
+ * lane_begin() takes it up again; so the sums are those of one event at a time.
+ */
+struct lane {
+	const struct tlb_fast_slot *data, *fetch; /* the filter; NULL: paging is off */
+	uint64_t clock, loads, fetches, lines;    /* filter's clock; accesses to L1 DTLB, L1 ITLB and L1D since it began */
+	uint64_t instructions, taken;             /* of blocks since it began */
+	uint64_t next_pc, fetch_line;             /* as in struct timing */
+	enum cause guest;
+};
+
+#define ALWAYS static inline __attribute__((always_inline))
+
+ALWAYS void lane_begin(struct timing *t, struct lane *l, bool paged)
+{
+	struct tlb_fast *f = tlb_model_fast(t->tlb);
+	*l = (struct lane){ .data = f->data, .fetch = f->fetch, .next_pc = t->next_pc, .fetch_line = t->fetch_line, .guest = t->guest };
+	if (paged)
+		l->clock = f->clock;
+}
+
+ALWAYS void lane_settle(struct timing *t, const struct lane *l, bool paged)
+{
+	struct tlb_fast *f = tlb_model_fast(t->tlb);
+	t->memory.l1d.access += l->lines;
+	t->instructions += l->instructions;
+	t->milli[l->guest] += l->instructions * t->preset.milli_cpi;
+	t->cause[l->guest] += l->taken * t->preset.branch_taken;
+	t->next_pc = l->next_pc;
+	t->fetch_line = l->fetch_line;
+	t->guest = l->guest;
+	if (paged) {
+		f->clock = l->clock;
+		f->stats.l1d_access += l->loads;
+		f->stats.l1i_access += l->fetches;
+	}
+}
+
+/* The filter's slot for [addr, last], looked up by the page of the first byte and compared with that of the last: neighbouring pages have slots of their own, so a crossing misses. */
+ALWAYS const struct tlb_fast_slot *filter_find(const struct tlb_fast_slot *slots, uint64_t addr, uint64_t last, bool write)
+{
+	const struct tlb_fast_slot *s = &slots[addr >> 12 & (TLB_FAST_SLOTS - 1)];
+	uint64_t key = write ? s->write_key : s->read_key;
+	return __builtin_expect(key == ((last & ~0xfffull) | 1), 1) ? s : NULL;
+}
+
+/* A load or store within a line of a page that the filter has. False: nothing happened. */
+ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct event *e, bool paged, bool write, bool stall)
+{
+	struct cache *c = &t->memory.l1d;
+	struct cache_victim victim;
+	uint64_t last = e->addr + e->aux - 1, hpa = e->addr;
+	if (__builtin_expect((e->flags & EVF_FAULT) || (e->addr ^ last) >> c->line_shift, 0))
+		return false;
+	if (paged) {
+		const struct tlb_fast_slot *s = filter_find(l->data, e->addr, last, write);
+		if (!s)
+			return false;
+		hpa = s->base | (e->addr & 0xfff);
+		tlb_fast_touch(s, ++l->clock);
+		l->loads++;
+	}
+	uint64_t line = hpa >> c->line_shift, *set = cache_set(c, line);
+	l->lines++;
+	if (__builtin_expect(set[0] >> 1 == line, 1)) {
+		if (write && !(set[0] & 1))
+			set[0] |= 1;
+	} else if (!cache_access_slow(c, set, line, write, &victim)) {
+		uint32_t cycles = hierarchy_miss(&t->memory, c, hpa, &victim) - c->latency;
+		t->cause[l->guest] += stall ? cycles : 0;
+	}
+	return true;
+}
+
+/* A block within a page that the filter has, from the line fetched last or lines at the front of their sets. False: nothing happened. */
+ALWAYS bool block_fast(struct timing *t, struct lane *l, const struct event *e, bool paged)
+{
+	const struct block_dictionary *d = t->port.blocks;
+	struct cache *c = &t->memory.l1i;
+	unsigned bytes = d && e->id < d->count ? d->entry[e->id].bytes : 0;
+	uint64_t last = e->addr + bytes - 1, hpa = e->addr;
+	enum cause guest = e->flags & EVF_USER ? CAUSE_GUEST_USER : CAUSE_GUEST_KERNEL;
+	if (__builtin_expect(!bytes || t->tc_pending || guest != l->guest || (e->addr ^ last) >> 12, 0))
+		return false;
+	if (paged) {
+		const struct tlb_fast_slot *s = filter_find(l->fetch, e->addr, last, false);
+		if (!s)
+			return false;
+		hpa = s->base | (e->addr & 0xfff);
+		tlb_fast_touch(s, ++l->clock);
+		l->fetches++;
+	}
+	l->taken += e->addr != l->next_pc && l->next_pc != ~0ull;
+	l->instructions += e->aux;
+	l->next_pc = e->addr + bytes;
+	t->translated = false;
+	uint64_t line = hpa >> c->line_shift, end = (hpa + bytes - 1) >> c->line_shift;
+	if (line == l->fetch_line && line++ == end)
+		return true;
+	l->fetch_line = end;
+	do
+		t->cause[guest] += hierarchy_stall(&t->memory, c, line << c->line_shift, false);
+	while (line++ != end);
+	return true;
+}
+
+/* Any event, one by one. */
+static __attribute__((noinline)) void event_consume(struct timing *t, const struct paging *p, const struct event *e, uint64_t sequence)
+{
+	switch (e->kind) {
+	case EV_BLOCK: block_enter(t, p, e); break;
+	case EV_LOAD: data_access(t, p, e, false, true); break;
+	case EV_STORE: case EV_RMW: case EV_TABLE_STORE: data_access(t, p, e, true, e->kind == EV_RMW); break;
+	default: event_consume_slow(t, p, e, sequence); break;
+	}
+}
+
+ALWAYS bool event_fast(struct timing *t, struct lane *l, const struct event *e, bool paged)
+{
+	switch (e->kind) {
+	case EV_BLOCK: return block_fast(t, l, e, paged);
+	case EV_LOAD: return data_fast(t, l, e, paged, false, true);
+	case EV_STORE: case EV_TABLE_STORE: return data_fast(t, l, e, paged, true, false);
+	case EV_RMW: return data_fast(t, l, e, paged, true, true);
+	default: return false;
+	}
+}
+
+ALWAYS void events_consume(struct timing *t, const struct paging *p, const struct event *first, const struct event *end, bool paged)
+{
+	struct lane l;
+	lane_begin(t, &l, paged);
+	for (const struct event *e = first; e < end; e++) {
+		if (__builtin_expect(event_fast(t, &l, e, paged), 1))
+			continue;
+		lane_settle(t, &l, paged);
+		event_consume(t, p, e, t->sequence + (uint64_t)(e - first));
+		lane_begin(t, &l, paged);
+	}
+	lane_settle(t, &l, paged);
+}
+
+/* The present tags are not the filter's: an access whose turn it is changes that, which may take a few events. Returns where it has. */
+static const struct event *tags_settle(struct timing *t, const struct paging *p, const struct event *first, const struct event *end)
+{
+	const struct event *e = first;
+	for (; e < end && !tlb_fast_current(tlb_model_fast(t->tlb), p); e++)
+		event_consume(t, p, e, t->sequence + (uint64_t)(e - first));
+	t->sequence += (uint64_t)(e - first);
+	return e;
+}
+
 void core_fixed_consume(void *self, const struct event *first, const struct event *end)
 {
 	struct timing *t = self;
 	const struct paging *p = t->port.paging(t->port.self);
-	for (const struct event *e = first; e < end; e++)
-		switch (e->kind) {
-		case EV_BLOCK: block_enter(t, p, e); break;
-		case EV_LOAD: data_access(t, p, e, false, true); break;
-		case EV_STORE: case EV_RMW: case EV_TABLE_STORE: data_access(t, p, e, true, e->kind == EV_RMW); break;
-		default: event_consume_slow(t, p, e, t->sequence + (uint64_t)(e - first)); break;
-		}
+	bool paged = p->format != PAGING_IDENTITY || p->space;
+	if (paged) {
+		first = tags_settle(t, p, first, end);
+		events_consume(t, p, first, end, true);
+	} else {
+		events_consume(t, p, first, end, false);
+	}
 	t->sequence += (uint64_t)(end - first);
 }

@@ -3,10 +3,10 @@
 const char *hierarchy_create(struct hierarchy *h, const struct preset *p)
 {
 	*h = (struct hierarchy){ 0 };
-	const char *wrong = !cache_create(&h->l1i, &p->l1i) || !h->l1i.entry ? "l1i"
-		: !cache_create(&h->l1d, &p->l1d) || !h->l1d.entry ? "l1d"
-		: !cache_create(&h->l2, &p->l2) || !h->l2.entry ? "l2"
-		: !cache_create(&h->l3, &p->l3) ? "l3"
+	const char *wrong = !cache_create(&h->l1i, &p->l1i, p->lru) || !h->l1i.entry ? "l1i"
+		: !cache_create(&h->l1d, &p->l1d, p->lru) || !h->l1d.entry ? "l1d"
+		: !cache_create(&h->l2, &p->l2, p->lru) || !h->l2.entry ? "l2"
+		: !cache_create(&h->l3, &p->l3, p->lru) ? "l3"
 		: !dram_create(&h->dram, &p->dram) ? "dram" : NULL;
 	if (wrong)
 		hierarchy_destroy(h);

@@ -7,6 +7,7 @@
 #define UARCH_TIMING_H
 #include "../isa/event.h"
 #include "../tlb/tlb_model.h"
+#include "lru.h"
 #include <stdio.h>
 
 enum cause {
@@ -44,6 +45,7 @@ struct preset { /* a processor generation: rows of presets.def; every number has
 	uint32_t exit_cost[4], entry_cost[4];
 	uint32_t vmread, vmwrite;
 	uint32_t vmm_milli_cpi;     /* straight-line VMM code */
+	enum lru_variant lru;       /* tests: which code moves lines in the caches; results do not depend on it */
 };
 const struct preset *preset_find(const char *name);
 const struct preset *preset_at(unsigned i); /* NULL: no more */

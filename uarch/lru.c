@@ -1,0 +1,25 @@
+/* Which variant of lru.h runs here. */
+#include "lru.h"
+#include <stddef.h>
+
+static lru_touch_fn *(*const finders[LRU_VARIANTS])(uint32_t ways) = { [LRU_SCALAR] = lru_scalar_find, [LRU_AVX2] = lru_avx2_find, [LRU_AVX512] = lru_avx512_find };
+
+bool lru_variant_runs(enum lru_variant variant)
+{
+	switch (variant) {
+	case LRU_AVX512: return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
+	case LRU_AVX2: return __builtin_cpu_supports("avx2");
+	default: return true;
+	}
+}
+
+lru_touch_fn *lru_touch_find(enum lru_variant variant, uint32_t ways)
+{
+	unsigned best = variant == LRU_BEST ? LRU_AVX512 : variant, worst = variant == LRU_BEST ? LRU_SCALAR : variant;
+	for (unsigned v = best; v >= worst; v--) {
+		lru_touch_fn *fn = lru_variant_runs((enum lru_variant)v) ? finders[v](ways) : NULL;
+		if (fn)
+			return fn;
+	}
+	return lru_scalar_find(ways);
+}
