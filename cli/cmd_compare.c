@@ -7,6 +7,7 @@
 #include "options.h"
 #include "runner.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,8 +16,8 @@ struct comparison {
 	const struct options *options;
 	const struct config *config;
 	bool wanted[TECHNIQUES];
-	char trace[2][300];                /* recordings: native image, paravirtual image */
-	char directory[256];               /* they lie in */
+	char trace[2][40];                 /* recordings: native image, paravirtual image */
+	int trace_fd[2];                   /* open files without a name, so that nothing is left behind whatever ends the program; 0: none */
 	struct runner *runner;             /* [execution of all techniques..., replay of all techniques...], a seed at a time */
 	unsigned runners, main_runners;    /* of them: those that the tables show; after them: those of --fit */
 	struct progress progress;
@@ -115,24 +116,41 @@ static bool runner_add(struct comparison *c, unsigned t, uint64_t seed, bool rep
 static bool traces_name(struct comparison *c)
 {
 	const char *base = getenv("TMPDIR");
-	snprintf(c->directory, sizeof c->directory, "%.200s/ringside-XXXXXX", base && *base ? base : "/tmp");
-	if (!mkdtemp(c->directory)) {
-		complain(STATUS_FAILED, "%s: cannot make a directory for traces: %s; set TMPDIR", c->directory, strerror(errno));
-		c->directory[0] = 0;
-		return false;
+	char name[256];
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(name, sizeof name, "%.200s/ringside-XXXXXX", base && *base ? base : "/tmp");
+		int fd = mkostemp(name, O_CLOEXEC);
+		if (fd < 0) {
+			complain(STATUS_FAILED, "%s: cannot make a file for a recording: %s; set TMPDIR to a directory with room", name, strerror(errno));
+			return false;
+		}
+		unlink(name);
+		c->trace_fd[i] = fd;
+		snprintf(c->trace[i], sizeof c->trace[i], "/proc/self/fd/%d", fd);
 	}
-	snprintf(c->trace[0], sizeof c->trace[0], "%s/native.trace", c->directory);
-	snprintf(c->trace[1], sizeof c->trace[1], "%s/paravirt.trace", c->directory);
 	return true;
 }
 
 static void traces_remove(struct comparison *c)
 {
-	if (!c->directory[0])
+	for (unsigned i = 0; i < 2; i++)
+		if (c->trace_fd[i])
+			close(c->trace_fd[i]);
+}
+
+/* Recordings have no name of their own: the user knows their place. */
+static void runner_complain(const struct comparison *c, const struct runner *r)
+{
+	const char *base = getenv("TMPDIR"), *text = r->error;
+	for (unsigned i = 0; i < 2; i++) {
+		size_t n = strlen(c->trace[i]);
+		if (!n || strncmp(text, c->trace[i], n))
+			continue;
+		complain(STATUS_FAILED, "%s%s: recording in %.200s%s; set TMPDIR to a directory with room, or leave the replays out with --no-replay", r->config.technique, r->replay ? " (replay)" : "",
+			base && *base ? base : "/tmp", text + n);
 		return;
-	unlink(c->trace[0]);
-	unlink(c->trace[1]);
-	rmdir(c->directory);
+	}
+	complain(STATUS_FAILED, "%s%s: %s", r->config.technique, r->replay ? " (replay)" : "", text);
 }
 
 /* ------------------------------------------------------------------ running */
@@ -204,7 +222,7 @@ static bool comparison_run(struct comparison *c)
 	progress_destroy(&c->progress);
 	for (unsigned i = 0; ok && i < c->runners; i++)
 		if (!c->runner[i].ok && c->runner[i].error[0]) {
-			complain(STATUS_FAILED, "%s%s: %s", c->runner[i].config.technique, c->runner[i].replay ? " (replay)" : "", c->runner[i].error);
+			runner_complain(c, &c->runner[i]);
 			ok = false;
 		}
 	return ok;
@@ -261,13 +279,13 @@ static int comparison_show(struct comparison *c)
 	if (!runs)
 		return complain(STATUS_FAILED, "out of memory");
 	unsigned n = runs_collect(c, runs);
+	int status = comparison_store(c) ? STATUS_GOOD : STATUS_FAILED; /* first: a reader of standard output may leave early */
 	if (c->options->json) {
 		compare_print_json(stdout, runs, n);
 	} else {
 		compare_print(stdout, runs, n);
 		compare_print_seeds(stdout, runs, n);
 	}
-	int status = comparison_store(c) ? STATUS_GOOD : STATUS_FAILED;
 	if (!status && !compare_good(runs, n))
 		status = complain(STATUS_FAILED, "the runs are not all equivalent, or did not all end as they should: see \"equivalence\", \"resource control\" and the state hashes");
 	if (c->options->fit && !c->options->json)

@@ -144,7 +144,7 @@ static const char *number_set(const struct config_key *k, uint64_t v)
 	if (k->kind == KEY_PHYS_BITS && (v < 32 || v > 52))
 		return "must be from 32 to 52";
 	if (k->kind == KEY_BYTES && (v < 4096 || v > 1ull << 36))
-		return "must be from 4K to 64G";
+		return "must be from 4K to 64G"; /* of machine.memory less: machine_create() says what */
 	if (k->size < 8 && v >> (8 * k->size))
 		return "is too large";
 	memcpy(k->value, &v, k->size); /* little-endian: the low bytes come first */
@@ -165,7 +165,7 @@ static bool text_set(const struct config_key *k, const char *text, char *why, si
 		const char *near = nearest_word(text, k->choices);
 		size_t at = (size_t)snprintf(why, room, "is unknown%s%s%s; one of:", near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 		for (unsigned i = 0; (word = k->choices(i)) && at < room; i++)
-			at += (size_t)snprintf(why + at, room - at, " %s", word);
+			at += (size_t)snprintf(why + at, room - at, " %s", *word ? word : "\"\"");
 		return false;
 	}
 	memset(k->value, 0, k->size);
@@ -234,12 +234,24 @@ static void preset_apply(struct config *c)
 	c->machine.vmm.vpid = p->vpid;
 }
 
+static bool key_is_section(struct config *c, const char *name)
+{
+	struct config_key k;
+	size_t n = strlen(name);
+	for (unsigned i = 0; config_key(c, i, &k); i++)
+		if (!strncmp(k.name, name, n) && k.name[n] == '.')
+			return true;
+	return false;
+}
+
 static bool setting_apply(struct config *c, const struct setting *s, char *error, size_t error_size)
 {
 	struct config_key k;
 	char why[600], near[64];
 	if (!key_find(c, s->key, &k)) {
-		if (key_nearest(c, s->key, near, sizeof near))
+		if (key_is_section(c, s->key))
+			snprintf(error, error_size, "%s: \"%s\" is a section and has no value of its own; ringside list keys shows the keys in it", s->where, s->key);
+		else if (key_nearest(c, s->key, near, sizeof near))
 			snprintf(error, error_size, "%s: unknown key \"%s\"; the nearest is \"%s\"", s->where, s->key, near);
 		else
 			snprintf(error, error_size, "%s: unknown key \"%s\"; ringside list keys shows all", s->where, s->key);
@@ -303,6 +315,14 @@ static bool builtin_images(const struct config *c, bool pv, struct machine_confi
 	snprintf(out->kernel, sizeof out->kernel, "%s/kernel-%s%s.elf", directory, arch, pv ? "-pv" : "");
 	snprintf(out->module, sizeof out->module, "%s/programs-%s.cpio", directory, arch);
 	snprintf(out->cmdline, sizeof out->cmdline, "%s", c->cmdline_given ? c->cmdline : w->cmdline);
+	if (c->module[0]) {
+		snprintf(error, error_size, "module is for a kernel of your own, and the built-in workload \"%s\" brings its own: set kernel: FILE too, or leave module out", w->name);
+		return false;
+	}
+	if (!c->images[0] && access(out->kernel, R_OK)) {
+		snprintf(error, error_size, "%s: no built-in kernel there: %s; say where the build has its workloads/ with --set images=DIRECTORY", out->kernel, strerror(errno));
+		return false;
+	}
 	return true;
 }
 
@@ -310,7 +330,8 @@ static bool given_images(const struct config *c, bool pv, struct machine_config 
 {
 	const char *kernel = pv ? c->kernel_pv : c->kernel;
 	if (!*kernel) {
-		snprintf(error, error_size, "technique %s needs the kernel's paravirtual build: set kernel_pv: FILE", out->technique);
+		snprintf(error, error_size, pv ? "technique %s needs the kernel's paravirtual build: set kernel_pv: FILE" : "technique %s needs the kernel's native build beside kernel_pv: set kernel: FILE",
+			out->technique);
 		return false;
 	}
 	snprintf(out->kernel, sizeof out->kernel, "%s", kernel);

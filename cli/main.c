@@ -1,6 +1,8 @@
 /* ringside: subcommands by table. Each is one file, cmd_<name>.c. */
 #include "options.h"
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command_row { const char *name; command_fn *run; const char *operands, *summary; } command_rows[] = {
 #define COMMAND(name, function, operands, summary) { name, function, operands, summary },
@@ -27,7 +29,26 @@ static const char *command_choice(unsigned i)
 	return i < COMMANDS ? command_rows[i].name : NULL;
 }
 
-int main(int argc, char **argv)
+/* A standard stream that the caller has closed is taken by nothing else: no result may end up in a trace. Writing to it fails. */
+static void streams_open(void)
+{
+	int fd;
+	while ((fd = open("/dev/null", O_RDONLY)) >= 0 && fd <= STDERR_FILENO)
+		;
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+/* What could not be written was not said. */
+static int streams_close(int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	complain(STATUS_FAILED, "standard output: not all could be written: it is closed, or its disk is full");
+	return status == STATUS_GOOD ? STATUS_FAILED : status;
+}
+
+static int command_run(int argc, char **argv)
 {
 	if (argc < 2) {
 		help_print(stderr);
@@ -46,4 +67,10 @@ int main(int argc, char **argv)
 			return command_rows[i].run(argc - 1, argv + 1);
 	const char *near = nearest_word(argv[1], command_choice);
 	return complain(STATUS_USAGE, "unknown command \"%s\"%s%s; ringside --help shows all", argv[1], near ? ", the nearest is " : "", near ? near : "");
+}
+
+int main(int argc, char **argv)
+{
+	streams_open();
+	return streams_close(command_run(argc, argv));
 }

@@ -69,14 +69,18 @@ void options_help(FILE *out, enum command_set command)
 	fputs("\nexit status: 0 good; 1 a run failed, or runs are not equivalent; 2 usage or configuration\n", out);
 }
 
+/* One line whatever is quoted in it: control characters of a file or an argument do not reach the terminal. */
 int complain(int status, const char *format, ...)
 {
+	char line[2000];
 	va_list list;
 	va_start(list, format);
-	fputs("ringside: ", stderr);
-	vfprintf(stderr, format, list);
-	fputc('\n', stderr);
+	vsnprintf(line, sizeof line, format, list);
 	va_end(list);
+	for (char *s = line; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+	fprintf(stderr, "ringside: %s\n", line);
 	return status;
 }
 
@@ -135,6 +139,25 @@ static void options_long(struct option longs[OPTION_ROWS + 1], enum command_set 
 	longs[n] = (struct option){ 0 };
 }
 
+/* An option that getopt did not take: unknown, or ('?' with optopt set, and ':') with an argument too many or too few. */
+static int option_refuse(enum command_set command, int got, const char *word)
+{
+	const char *near = NULL, *name = word + strspn(word, "-");
+	unsigned least = (unsigned)strlen(name) / 2 + 2;
+	if (got == ':')
+		return complain(STATUS_USAGE, "%s needs a value; --help shows the options", word);
+	if (optopt >= 0x100)
+		return complain(STATUS_USAGE, "%s takes no value; --help shows the options", word);
+	for (unsigned i = 0; i < OPTION_ROWS; i++) {
+		unsigned d = edit_distance(name, option_rows[i].name);
+		if ((option_rows[i].commands & command) && d < least) {
+			least = d;
+			near = option_rows[i].name;
+		}
+	}
+	return complain(STATUS_USAGE, "unknown option \"%s\"%s%s; --help shows the options", word, near ? ", the nearest is --" : "", near ? near : "");
+}
+
 int options_parse(struct options *o, enum command_set command, unsigned most, int argc, char **argv)
 {
 	static const struct { char letter; enum option_id id; } letters[] = { { 'h', OPTION_HELP }, { 'j', OPTION_JOBS }, { 'o', OPTION_OUTPUT } };
@@ -145,9 +168,9 @@ int options_parse(struct options *o, enum command_set command, unsigned most, in
 	*o = (struct options){ .seeds = 1 };
 	options_long(longs, command);
 	optind = 1;
-	while ((got = getopt_long(argc, argv, command == RECORD ? "ho:" : command == COMPARE ? "hj:" : "h", longs, NULL)) != -1) {
-		if (got == '?') /* getopt has said what */
-			return complain(STATUS_USAGE, "--help shows the options");
+	while ((got = getopt_long(argc, argv, command == RECORD ? ":ho:" : command == COMPARE ? ":hj:" : ":h", longs, NULL)) != -1) {
+		if (got == '?' || got == ':')
+			return option_refuse(command, got, argv[optind - 1]);
 		for (unsigned i = 0; i < sizeof letters / sizeof *letters; i++)
 			if (got == letters[i].letter)
 				got = (int)letters[i].id;

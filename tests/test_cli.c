@@ -17,7 +17,7 @@ static char output[1 << 20];
 static int ringside(const char *arguments)
 {
 	char command[1200];
-	snprintf(command, sizeof command, BINARY_DIR "/ringside %s 2>&1", arguments);
+	snprintf(command, sizeof command, "{ " BINARY_DIR "/ringside %s; } 2>&1", arguments);
 	FILE *f = popen(command, "r");
 	size_t n = fread(output, 1, sizeof output - 1, f);
 	output[n] = 0;
@@ -47,6 +47,20 @@ static bool json_valid(void)
 	return ok;
 }
 
+/* The first column of a query's first row. */
+static const char *stored(const char *sql)
+{
+	static char text[64];
+	sqlite3 *db;
+	sqlite3_stmt *s = NULL;
+	sqlite3_open("test_cli.db", &db);
+	sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+	snprintf(text, sizeof text, "%s", sqlite3_step(s) == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : "nothing");
+	sqlite3_finalize(s);
+	sqlite3_close(db);
+	return text;
+}
+
 static void test_usage(void)
 {
 	expect("", 2, "usage: ringside COMMAND");
@@ -59,7 +73,11 @@ static void test_usage(void)
 	expect("trace record --help", 0, "--output FILE");
 	expect("list --help", 0, "usage: ringside list");
 	expect("trace", 2, "usage:");
-	expect("run --nonsense", 2, "--help shows the options");
+	expect("run --nonsense", 2, "unknown option \"--nonsense\"");
+	expect("run --worklod=all", 2, "the nearest is --workload");
+	expect("run --json=1", 2, "takes no value");
+	expect("run --workload", 2, "--workload needs a value");
+	expect("run -x", 2, "unknown option \"-x\"");
 	expect("run --seeds 3", 2, "--help shows the options");
 	expect("run a.yaml b.yaml", 2, "unexpected argument \"b.yaml\"");
 	expect("compare --seeds 0", 2, "1 to 100");
@@ -76,10 +94,34 @@ static void test_configuration(void)
 	expect("run --set kernel=/nonexistent", 1, "/nonexistent");
 	expect("run --set kernel=" SOURCE_DIR "/cli/main.c", 1, "Multiboot");
 	expect("run --set images=/nonexistent", 1, "/nonexistent/kernel-x86_64.elf");
+	expect("run --workload syscall >/dev/null; cp " BINARY_DIR "/ringside test_cli.alone && ./test_cli.alone run; s=$?; rm test_cli.alone; (exit $s)", 2, "--set images=DIRECTORY");
+	expect("run --set machine=5", 2, "\"machine\" is a section");
+	expect("run --set tlb.l2.organisation=x", 2, "one of: \"\" set-associative");
+	expect("run --workload syscall --set module=/nonexistent", 2, "set kernel: FILE too");
+	expect("run --set kernel_pv=x", 2, "native build beside kernel_pv");
+	expect("run --set \"$(printf 'a\\nb\\033[31m=1')\"", 2, "unknown key \"a?b?[31m\"");
 	expect("run --print-config", 0, "workload: \"tour\"");
 	expect("run " SOURCE_DIR "/cli/examples/forkwait-shadow.yaml --print-config", 0, "technique: \"shadow\"");
 	expect("run " SOURCE_DIR "/cli/examples/small-tlb.yaml --print-config", 0, "tlb.l2.entries: 144");
 	expect("run " SOURCE_DIR "/cli/examples/large-ept-pages.yaml --print-config", 0, "ept_page_shift: 21");
+}
+
+/* Results that cannot be written are told, whatever is wrong with standard output; a reader that leaves early loses nothing of the database; no recording stays behind. */
+static void test_streams(void)
+{
+	CU_ASSERT_EQUAL(system("rm -rf test_cli.tmp test_cli.db; mkdir test_cli.tmp"), 0);
+	expect("list keys >/dev/full", 1, "standard output: not all could be written");
+	expect("run --workload syscall --json >&-", 1, "standard output: not all could be written");
+	expect("compare --workload syscall --techniques native,paravirt --db test_cli.db >/dev/full", 1, "standard output: not all could be written");
+	CU_ASSERT_STRING_EQUAL(stored("SELECT count(*) FROM runs"), "4");
+	ringside("compare --workload syscall --techniques native --db test_cli.db | head -n 1");
+	CU_ASSERT_STRING_EQUAL(stored("SELECT count(*) FROM runs"), "6");
+	CU_ASSERT_NOT_EQUAL(system("TMPDIR=test_cli.tmp timeout -s KILL 0.3 " BINARY_DIR "/ringside compare --db test_cli.db >/dev/null 2>&1"), 0);
+	CU_ASSERT_EQUAL(rmdir("test_cli.tmp"), 0);
+	setenv("TMPDIR", "/nonexistent", 1);
+	expect("compare --workload syscall", 1, "set TMPDIR to a directory with room");
+	unsetenv("TMPDIR");
+	unlink("test_cli.db");
 }
 
 static void test_list(void)
@@ -109,20 +151,6 @@ static void test_run(void)
 	expect("run --workload syscall --set machine.max_instructions=1000", 1, "budget");
 	expect("run --workload syscall --set machine.core=functional", 0, "guest instructions");
 	expect("run --workload syscall --db /nonexistent/x.db", 1, "/nonexistent/x.db");
-}
-
-/* The first column of a query's first row. */
-static const char *stored(const char *sql)
-{
-	static char text[64];
-	sqlite3 *db;
-	sqlite3_stmt *s = NULL;
-	sqlite3_open("test_cli.db", &db);
-	sqlite3_prepare_v2(db, sql, -1, &s, NULL);
-	snprintf(text, sizeof text, "%s", sqlite3_step(s) == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : "nothing");
-	sqlite3_finalize(s);
-	sqlite3_close(db);
-	return text;
 }
 
 static void test_compare(void)
@@ -165,6 +193,7 @@ int main(void)
 	CU_pSuite s = CU_add_suite("cli", NULL, NULL);
 	CU_add_test(s, "usage", test_usage);
 	CU_add_test(s, "configuration", test_configuration);
+	CU_add_test(s, "standard streams", test_streams);
 	CU_add_test(s, "list", test_list);
 	CU_add_test(s, "run", test_run);
 	CU_add_test(s, "compare", test_compare);

@@ -168,7 +168,7 @@ static void test_machine(void)
 	CU_ASSERT_STRING_EQUAL(m.kernel, "/images/kernel-i386.elf");
 	CU_ASSERT_STRING_EQUAL(m.technique, "shadow");
 	CU_ASSERT_EQUAL(m.preset.tlb.l2[0].replacement, preset_find("skylake")->tlb.l2[0].replacement);
-	CU_ASSERT_TRUE_FATAL(apply(&c, "tlb: {l2.replacement: random, l1d.organisation: skewed, walk_cache: none}\nmachine: {seed: 9}\n", error));
+	CU_ASSERT_TRUE_FATAL(apply(&c, "images: /images\ntlb: {l2.replacement: random, l1d.organisation: skewed, walk_cache: none}\nmachine: {seed: 9}\n", error));
 	CU_ASSERT_TRUE(config_machine(&c, "shadow", &m, error, sizeof error));
 	CU_ASSERT_STRING_EQUAL(m.preset.tlb.l2[0].replacement, "random");
 	CU_ASSERT_STRING_EQUAL(m.preset.tlb.l1d[0].organisation, "skewed");
