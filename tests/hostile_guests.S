@@ -51,12 +51,14 @@ none:	.word 0
 resume:	.long finish
 faults:	.long 0
 seed:	.long 12345
+modules: .long 0
 	.balign 16
 programs:
 	.long p_nowhere, p_wrap, p_wrap_paged, p_tables_erased, p_cr3_outside, p_idt_outside, p_fault_loop, p_huge_rep, p_rep_nowhere
 	.long p_self_modify, p_rep_over_itself, p_ports_in, p_ports_out, p_pic_pit, p_halt, p_ltr, p_task_loop, p_task_faults, p_self_map
 	.long p_self_map_code, p_paging_toggle, p_control_bits, p_msrs, p_long_noncanonical, p_long_self_map, p_stack_wrap, p_selectors, p_descriptors_in_tables
 	.long p_random_code, p_returns, p_single_step, p_hypercalls, p_table_strings, p_tables_as_code, p_cr3_storm, p_fxsave, p_double_fault_task, p_user_random, p_long_random
+	.long p_module, p_module_paged, p_module_user, p_module_long /* h i j k: tests/fuzz/fuzz_guest.c */
 programs_end:
 
 entry:
@@ -71,6 +73,8 @@ entry:
 	movl %eax, %ss
 	movl %eax, %fs
 	movl %eax, %gs
+	movl 24(%ebx), %eax
+	movl %eax, modules
 	movl 16(%ebx), %ebx          /* the command line */
 	movzbl (%ebx), %ebx
 	movl $handler, %eax
@@ -815,6 +819,63 @@ p_user_random:                       /* the same at CPL 3, paging on */
 	movl $SCRATCH + 0x400, %esi
 	movl %esi, %edi
 	iretl
+
+/* ---- the module's code; behind each fault it goes on 16 bytes further ---- */
+module_copy:
+	cld
+	movl modules, %eax
+	movl (%eax), %esi
+	movl 4(%eax), %ecx
+	subl %esi, %ecx
+	movl $SCRATCH, %edi
+	rep movsb
+	movl $32, %eax
+	ltr %ax
+	movl $1f, resume
+	ret
+1:	movl faults, %eax                /* where to go on */
+	shll $4, %eax
+	andl $0xff0, %eax
+	addl $SCRATCH, %eax
+	movl $SCRATCH + 0x2000, %esi
+	movl $PT + 0x1800, %edi
+	jmp *%eax
+p_module_paged:
+	call paging_on
+p_module:
+	call module_copy
+	jmp *resume
+p_module_user:
+	call paging_on
+	call module_copy
+	movl $2f, resume
+2:	movl faults, %eax
+	shll $4, %eax
+	andl $0xff0, %eax
+	addl $SCRATCH, %eax
+	pushl $75
+	pushl $STACK - 0x2000
+	pushl $0x202
+	pushl $67
+	pushl %eax
+	movl $75, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	iretl
+p_module_long:
+	call module_copy
+	movl $1f, %edi
+	jmp long_on
+	.code64
+1:	movl $2f, resume
+2:	movl faults, %eax
+	shll $4, %eax
+	andl $0xff0, %eax
+	addl $SCRATCH, %eax
+	movl $SCRATCH + 0x2000, %esi
+	movl $PD64 + 0x20, %edi
+	jmp *%rax
+	.code32
 
 /* ---- 64-bit mode ---- */
 p_long_noncanonical:
