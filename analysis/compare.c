@@ -506,6 +506,7 @@ void result_print(FILE *out, const struct run_result *r)
 	row_numbers(&s, 0, "VMM tables, KiB (peak)", get_table_kib);
 	print_popek_goldberg(&s);
 	print_hash(&s);
+	sampling_print(out, r);
 	for (unsigned i = 0; i < r->unknown; i++)
 		fprintf(out, "opcode outside the subset (#UD in the guest): %s, %" PRIu64 " times\n", r->unknown_opcode[i].name, r->unknown_opcode[i].value);
 }

@@ -1,6 +1,7 @@
 /* Results as JSON, for scripts. Keys are stable: they are added to, never renamed. */
 #include "results.h"
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 struct json { FILE *out; bool more; /* a comma is due */ unsigned depth; };
@@ -182,6 +183,51 @@ static void json_lists(struct json *j, const struct run_result *r)
 	json_close(j, '}');
 }
 
+static void json_known(struct json *j, const char *key, double v)
+{
+	isfinite(v) ? json_real(j, key, v) : json_word(j, key, "null");
+}
+
+static void json_estimate(struct json *j, const struct run_result *r, const struct result_estimate *e)
+{
+	json_open(j, e->name, '{');
+	json_real(j, "mean", e->mean);
+	json_known(j, "error", e->error);
+	json_known(j, "half_width_95", sampling_half_width(r, e, sampling_confidences[0]));
+	json_known(j, "half_width_99_7", sampling_half_width(r, e, sampling_confidences[1]));
+	json_close(j, '}');
+}
+
+static void json_sampling(struct json *j, const struct run_result *r)
+{
+	const struct result_sampling *s = &r->sampling;
+	if (!s->on)
+		return;
+	json_open(j, "sampling", '{');
+	json_uint(j, "interval", s->interval);
+	json_uint(j, "warmup", s->warmup);
+	json_uint(j, "window", s->window);
+	json_uint(j, "head", s->head);
+	json_uint(j, "seed", s->seed);
+	json_uint(j, "offset", s->offset);
+	json_uint(j, "windows", s->windows);
+	json_uint(j, "measured_instructions", s->measured);
+	json_uint(j, "warmed_instructions", s->warmed);
+	json_uint(j, "warmed_cycles", s->warmed_cycles);
+	json_uint(j, "skips", s->skips);
+	json_uint(j, "idle_cycles", s->idle);
+	const struct result_estimate *e = sampling_estimate(r, "cycles");
+	if (e) {
+		json_known(j, "cycles_half_width_95", sampling_half_width(r, e, sampling_confidences[0]) * (double)r->instructions);
+		json_known(j, "cycles_half_width_99_7", sampling_half_width(r, e, sampling_confidences[1]) * (double)r->instructions);
+	}
+	json_open(j, "per_instruction", '{');
+	for (unsigned i = 0; i < s->estimates; i++)
+		json_estimate(j, r, &s->estimate[i]);
+	json_close(j, '}');
+	json_close(j, '}');
+}
+
 static void json_run(struct json *j, const char *key, const struct run_result *r)
 {
 	json_open(j, key, '{');
@@ -194,6 +240,7 @@ static void json_run(struct json *j, const char *key, const struct run_result *r
 	json_translation(j, r);
 	json_popek_goldberg(j, r);
 	json_lists(j, r);
+	json_sampling(j, r);
 	if (r->has_cycles_error)
 		json_real(j, "cycles_error", r->cycles_error);
 	json_close(j, '}');

@@ -195,6 +195,21 @@ static bool parts_write(struct results_db *db, const struct run_result *r, int64
 	return ok;
 }
 
+static bool sampling_write(struct results_db *db, const struct run_result *r, int64_t run)
+{
+	const struct result_sampling *s = &r->sampling;
+	if (!s->on)
+		return true;
+	bool ok = db_insert(db, "INSERT INTO sampling VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "iiiiiiiiiiiii", run, (int64_t)s->interval, (int64_t)s->warmup, (int64_t)s->window, (int64_t)s->head, (int64_t)s->seed,
+		(int64_t)s->offset, (int64_t)s->windows, (int64_t)s->measured, (int64_t)s->warmed, (int64_t)s->skips, (int64_t)s->warmed_cycles, (int64_t)s->idle);
+	for (unsigned i = 0; ok && i < s->estimates; i++) {
+		const struct result_estimate *e = &s->estimate[i];
+		ok = db_insert(db, "INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)", "itdddd", run, e->name, e->mean, e->error, sampling_half_width(r, e, sampling_confidences[0]),
+			sampling_half_width(r, e, sampling_confidences[1]));
+	}
+	return ok;
+}
+
 int64_t results_write(struct results_db *db, const struct run_result *r, const char *config_text, int64_t comparison, char *error, size_t error_size)
 {
 	char hash[17];
@@ -203,7 +218,7 @@ int64_t results_write(struct results_db *db, const struct run_result *r, const c
 	bool ok = db_run(db, "BEGIN IMMEDIATE") && db_insert(db, "INSERT OR IGNORE INTO configurations VALUES (?, ?)", "tt", hash, config_text) && run_write(db, r, hash, comparison);
 	if (ok)
 		run = sqlite3_last_insert_rowid(db->sql);
-	ok = ok && parts_write(db, r, run) && db_run(db, "COMMIT");
+	ok = ok && parts_write(db, r, run) && sampling_write(db, r, run) && db_run(db, "COMMIT");
 	if (ok)
 		return run;
 	db_error(db, "write a run", error, error_size);

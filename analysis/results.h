@@ -7,7 +7,7 @@
 #define ANALYSIS_RESULTS_H
 #include "../machine/result.h"
 
-#define RESULTS_SCHEMA 1 /* PRAGMA user_version; analysis/schema.sql */
+#define RESULTS_SCHEMA 2 /* PRAGMA user_version; analysis/schema.sql */
 
 struct results_db;
 /* Opens or creates (WAL, schema version checked). NULL with one line in error. */
@@ -47,6 +47,19 @@ void result_print_json(FILE *out, const struct run_result *r);
 /* GSL: mean and half-width of the confidence interval (Student's t) of n samples. One sample: half-width 0. */
 struct interval { double mean, half_width, stddev; unsigned n; };
 struct interval statistics_interval(const double *x, unsigned n, double confidence);
+/* The same from the standard error of a mean over n samples. NaN: not known from fewer than two, unless the error is 0. */
+double statistics_half_width(double error, uint64_t n, double confidence);
+
+/* ---- sampled runs (analysis/sampling.c) ---- */
+#define SAMPLING_CONFIDENCES 2
+static const double sampling_confidences[SAMPLING_CONFIDENCES] = { 0.95, 0.997 };
+/* By name ("cycles", "cause.<name>", a statistic's own); NULL: it was 0, or there is no window. */
+const struct result_estimate *sampling_estimate(const struct run_result *r, const char *name);
+/* Of the interval around e->mean; NaN: not known. */
+double sampling_half_width(const struct run_result *r, const struct result_estimate *e, double confidence);
+/* Schedule, estimates and bounds; nothing for a run that was not sampled. */
+void sampling_print(FILE *out, const struct run_result *r);
+
 /* Linear fit of cycles on miss counts (multi-fit, least squares): y ~ c0 + sum c_j x_j; r2 and standard errors. x is row-major n * k. False: singular or too few samples. */
 #define FIT_LIMIT 8
 struct fit { unsigned k; double c[FIT_LIMIT + 1], se[FIT_LIMIT + 1], r2; };

@@ -42,6 +42,19 @@ CREATE TABLE metrics (run INTEGER NOT NULL REFERENCES runs, name TEXT NOT NULL, 
 CREATE TABLE regions (run INTEGER NOT NULL REFERENCES runs, region INTEGER NOT NULL, count INTEGER NOT NULL, cycles INTEGER NOT NULL, instructions INTEGER NOT NULL,
 	PRIMARY KEY (run, region)) WITHOUT ROWID;
 CREATE TABLE unknown_opcodes (run INTEGER NOT NULL REFERENCES runs, mnemonic TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (run, mnemonic)) WITHOUT ROWID;
+CREATE TABLE sampling (                -- runs that were sampled: their cycles, causes, works, metrics and cycles of exits are estimates
+	run INTEGER PRIMARY KEY REFERENCES runs,
+	interval INTEGER NOT NULL, warmup INTEGER NOT NULL, window INTEGER NOT NULL, head INTEGER NOT NULL, seed INTEGER NOT NULL, first INTEGER NOT NULL, -- the schedule, in instructions
+	windows INTEGER NOT NULL, measured INTEGER NOT NULL, warmed INTEGER NOT NULL, -- instructions
+	skips INTEGER NOT NULL, warmed_cycles INTEGER NOT NULL,
+	idle INTEGER NOT NULL              -- cycles: not estimated
+);
+CREATE TABLE samples (                 -- what they estimate, an instruction
+	run INTEGER NOT NULL REFERENCES sampling, name TEXT NOT NULL,
+	mean REAL NOT NULL, error REAL,    -- standard error; NULL: one window
+	half_95 REAL, half_997 REAL,       -- half-widths of intervals of confidence (Student's t)
+	PRIMARY KEY (run, name)
+) WITHOUT ROWID;
 
 -- The tables that `ringside compare` prints.
 CREATE VIEW v_compare AS

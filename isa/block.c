@@ -160,6 +160,15 @@ void block_cache_invalidate_all(struct cpu *cpu)
 	c->flush_wanted = true;
 }
 
+/* The same blocks for the other engine loop: what a block means does not depend on who watches. */
+static void cache_dress(struct block_cache *c)
+{
+	uop_fn *const *table = c->observed ? uop_threaded_observed : uop_threaded;
+	for (struct block *b = c->all; b; b = b->all_next)
+		for (unsigned i = 0; i < b->uops; i++)
+			b->uop[i].fn = table[b->uop[i].op];
+}
+
 /* With no block left, only a VMM may still know numbers. Without memory for the list all entries stay. */
 static void dictionary_trim(struct cpu *cpu, struct block_dictionary *d)
 {
@@ -178,8 +187,11 @@ void block_cache_settle(struct cpu *cpu)
 	struct block_cache *c = cpu->blocks;
 	bool observed = cpu->events->on || cpu->vmm.block_enter;
 	if (observed != c->observed) {
-		c->flush_wanted = true;
 		c->observed = observed;
+		if (c->numbered)
+			cache_dress(c);
+		else
+			c->flush_wanted = true;
 	}
 	if (c->flush_wanted || c->bytes > c->max_bytes) {
 		cache_empty(c);
@@ -298,7 +310,7 @@ static struct block *block_build_straddling(struct cpu *cpu, struct crack *k, co
 	b->straddle = true;
 	b->hpa2 = second.hpa;
 	k->facts.code = bytes;
-	if (cpu->blocks->dictionary && cpu->blocks->observed)
+	if (cpu->blocks->dictionary && (cpu->blocks->observed || cpu->blocks->numbered))
 		b->id = block_dictionary_enter(cpu->blocks->dictionary, &k->facts);
 	block_place(cpu, b, first->real && second.real);
 	return b;
@@ -319,7 +331,7 @@ static struct block *block_build(struct cpu *cpu, const struct fetch *at, uint64
 	if (crack_block(k) == CRACK_MORE_BYTES)
 		return block_build_straddling(cpu, k, at, linear, room);
 	struct block *b = block_make(cpu, k, at);
-	if (cpu->blocks->dictionary && cpu->blocks->observed)
+	if (cpu->blocks->dictionary && (cpu->blocks->observed || cpu->blocks->numbered))
 		b->id = block_dictionary_enter(cpu->blocks->dictionary, &k->facts);
 	block_place(cpu, b, at->real != NULL);
 	return b;

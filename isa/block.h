@@ -56,6 +56,7 @@ struct block_cache {
 	size_t bytes, max_bytes;
 	bool flush_wanted;               /* at the next boundary all blocks go */
 	bool observed;                   /* handlers chosen for events and hooks */
+	bool numbered;                   /* blocks get their dictionary number even unobserved, and outlive a change of `observed`: for runs that listen now and then */
 	bool indirect;                   /* the boundary was reached by an indirect branch */
 	struct crack *crack;             /* scratch */
 };

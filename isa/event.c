@@ -35,6 +35,12 @@ void event_sink_attach(struct event_sink *s, struct event_consumer *c)
 	s->on = true;
 }
 
+void event_sink_listen(struct event_sink *s, bool on)
+{
+	event_drain(s);
+	s->on = on && s->consumers;
+}
+
 void event_drain(struct event_sink *s)
 {
 	struct event *end = s->next;

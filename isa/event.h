@@ -92,6 +92,8 @@ bool event_sink_create(struct event_sink *s, size_t capacity);
 void event_sink_destroy(struct event_sink *s);
 /* Adds at the end of the list; the consumer's storage stays the caller's. Turns the sink on. */
 void event_sink_attach(struct event_sink *s, struct event_consumer *c);
+/* Drains, and has events written or left out from now on. An engine takes notice at its next block boundary. */
+void event_sink_listen(struct event_sink *s, bool on);
 /* Gives everything written so far to the consumers, and empties the buffer. Re-entry is an error (a consumer never emits). */
 void event_drain(struct event_sink *s);
 

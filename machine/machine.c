@@ -8,6 +8,7 @@
 void machine_config_default(struct machine_config *c)
 {
 	*c = (struct machine_config){ .technique = "native", .engine = "threaded", .core = "fixed", .preset_name = "skylake", .preset = *preset_find("skylake"), .features = cpu_features_all,
+		.sampling = { .interval = 1000000, .warmup = 100000, .window = 10000, .head = 1000000, .seed = 1 },
 		.memory_bytes = 64u << 20, .max_instructions = 20000000000ull, .seed = 1, .softtlb_entries = 4096, .event_buffer = 4096, .block_cache_bytes = 64u << 20, .batch = 1u << 22 };
 	vmm_config_default(&c->vmm);
 }
@@ -100,7 +101,7 @@ static bool hardware_create(struct machine *m, char *error, size_t error_size)
 
 static bool machine_build(struct machine *m, char *error, size_t error_size)
 {
-	if (!registries_find(m, error, error_size) || !hardware_create(m, error, error_size) || !timing_attach(m, error, error_size))
+	if (!registries_find(m, error, error_size) || !hardware_create(m, error, error_size) || !timing_attach(m, error, error_size) || !sampling_create(m, error, error_size))
 		return false;
 	machine_devices_reset(m);
 	m->console.hash = hash_start();
@@ -139,6 +140,7 @@ void machine_destroy(struct machine *m)
 	block_dictionary_destroy(&m->dictionary);
 	event_sink_destroy(&m->events);
 	timing_destroy(m->timing);
+	sampling_destroy(m);
 	if (m->cpu.unknown)
 		unknown_opcodes_destroy(m->cpu.unknown);
 	phys_destroy(&m->phys);
@@ -151,7 +153,7 @@ void machine_destroy(struct machine *m)
 uint64_t machine_now(struct machine *m)
 {
 	event_drain(&m->events);
-	uint64_t now = m->keeps_time ? timing_now(m->timing) : m->cpu.icount + m->idle;
+	uint64_t now = m->sampling ? sampling_now(m) : m->keeps_time ? timing_now(m->timing) : m->cpu.icount + m->idle;
 	if (now > m->time)
 		m->time = now; /* a block that is cut short gives cycles back: time stands still until they are used */
 	return m->time;
@@ -213,10 +215,13 @@ static int64_t machine_batch(struct machine *m, bool waiting)
 {
 	uint64_t left = m->config.max_instructions - m->cpu.icount, deadline = machine_devices_deadline(m), now = m->time;
 	uint64_t batch = left < m->config.batch ? left : m->config.batch;
+	if (m->sampling && sampling_left(m) < batch)
+		batch = sampling_left(m);
 	if (waiting)
 		return 1;
 	if (deadline != UINT64_MAX && pics_listens(&m->devices.pics, 0)) {
-		uint64_t safe = deadline > now ? (deadline - now) / (m->keeps_time ? timing_worst_block(m->timing) : 1) : 0;
+		uint64_t room = deadline > now ? deadline - now : 0;
+		uint64_t safe = m->sampling ? sampling_reach(m, room) : m->keeps_time ? room / timing_worst_block(m->timing) : room;
 		batch = safe < batch ? safe : batch;
 	}
 	return batch ? (int64_t)batch : 1;
@@ -262,6 +267,8 @@ static void machine_batch_run(struct machine *m)
 enum run_end machine_run(struct machine *m)
 {
 	while (!machine_ended(m)) {
+		if (m->sampling)
+			sampling_step(m);
 		machine_devices_advance(m, machine_now(m)); /* timers that are due reach the PIC */
 		bool waiting = machine_interrupts(m);       /* the PIC reaches the guest, or its VMM */
 		if (m->cpu.stop == CPU_HALTED) {
@@ -273,6 +280,8 @@ enum run_end machine_run(struct machine *m)
 		}
 	}
 	event_drain(&m->events);
+	if (m->sampling)
+		sampling_finish(m);
 	return m->end;
 }
 

@@ -13,6 +13,19 @@
 #include "../isa/engine.h"
 #include "result.h"
 
+/*
+ * Sampled simulation (Wunderlich, Wenisch, Falsafi and Hoe, "SMARTS", ISCA 2003): of every `interval` instructions, `window` are measured; the `warmup` before each window drive the models
+ * uncounted; the rest run without models. All in guest instructions, ended at the first block boundary.
+ */
+struct sampling_config {
+	bool on;
+	uint64_t interval;               /* default 1,000,000 */
+	uint64_t warmup;                 /* default 100,000; interval - window or more: the models are always warm */
+	uint64_t window;                 /* default 10,000; interval: everything is measured */
+	uint64_t head;                   /* measured whole at the start, for booting is like nothing that follows; default 1,000,000 */
+	uint64_t seed;                   /* where in the interval the window lies: each seed has its place */
+};
+
 struct machine_config { /* the effective configuration; every field has a key (cli/config.c) and is stored with the run */
 	char kernel[512], module[512], cmdline[256]; /* paths (module: several with commas); cmdline is the kernel's */
 	char workload[64];               /* name, for results */
@@ -31,6 +44,7 @@ struct machine_config { /* the effective configuration; every field has a key (c
 	uint64_t block_cache_bytes;
 	uint64_t batch;                  /* most instructions that an engine runs in one go; default 4 Mi. Results do not depend on it */
 	bool forgetful;                  /* before every batch, forget all cached translations and blocks: a hostile test; results do not depend on it */
+	struct sampling_config sampling; /* keys sampling.*: needs a core that keeps time */
 	bool tlb_only;                   /* functional core with the modelled TLBs (statistics, no cycles) */
 	bool replay;                     /* a trace will drive it: trace_replay(), not machine_load() and machine_run() */
 };

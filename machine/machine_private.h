@@ -42,6 +42,7 @@ struct machine {
 	struct vmm vmm;
 	bool mmu_made, vmm_made;
 	struct timing *timing;       /* NULL: functional */
+	struct sampling *sampling;   /* NULL: everything is measured */
 	bool keeps_time;             /* the timing model does: virtual time is its cycles; else instructions */
 	uint8_t work_cause[VMM_WORKS];
 	struct devices devices;
@@ -66,6 +67,17 @@ struct machine {
 /* ---- machine.c ---- */
 uint64_t machine_now(struct machine *m); /* virtual time, in time units; drains */
 void machine_end(struct machine *m, enum run_end end, int code);
+
+/* ---- sampling.c ---- */
+bool sampling_create(struct machine *m, char *error, size_t error_size);
+void sampling_destroy(struct machine *m);
+void sampling_step(struct machine *m);               /* between batches: goes to the phase that the instruction count asks for */
+void sampling_finish(struct machine *m);             /* the run has ended: so has its window */
+uint64_t sampling_now(const struct machine *m);      /* virtual time; drained */
+uint64_t sampling_left(const struct machine *m);     /* instructions to the end of the phase, at least 1 */
+uint64_t sampling_reach(const struct machine *m, uint64_t cycles); /* instructions that surely pass in fewer cycles */
+void sampling_fill(const struct machine *m, struct run_result *r); /* estimates in place of counts */
+struct exit_account sampling_exit(const struct machine *m, unsigned reason); /* cycles, estimated; the count is known */
 
 /* ---- devices.c: the devices together, their time and their lines ---- */
 void machine_devices_reset(struct machine *m);

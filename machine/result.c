@@ -48,7 +48,8 @@ static void time_fill(struct machine *m, struct run_result *r)
 static void exits_fill(struct machine *m, struct run_result *r)
 {
 	for (unsigned x = 0; x < EXIT_REASONS; x++) {
-		const struct exit_account *a = m->timing ? timing_exits(m->timing, x) : NULL;
+		struct exit_account sampled = m->sampling ? sampling_exit(m, x) : (struct exit_account){ 0 };
+		const struct exit_account *a = m->sampling ? &sampled : m->timing ? timing_exits(m->timing, x) : NULL;
 		struct result_exit e = { .count = a ? a->count : m->vmm.stats.exits[x], .transition_cycles = a ? a->transition_cycles : 0, .handler_cycles = a ? a->handler_cycles : 0 };
 		if (!e.count)
 			continue;
@@ -103,7 +104,9 @@ void machine_result(struct machine *m, struct run_result *r)
 	r->instructions = m->replayed ? m->replayed_instructions : m->cpu.icount;
 	r->state_hash = m->replayed ? m->replayed_hash : machine_state_hash(m);
 	r->machine_hash = m->replayed ? 0 : machine_memory_hash(m);
-	if (m->timing)
+	if (m->sampling)
+		sampling_fill(m, r);
+	else if (m->timing)
 		time_fill(m, r);
 	exits_fill(m, r);
 	vmm_stats_fill(&m->vmm.stats, r);

@@ -18,6 +18,16 @@ struct result_exit { char name[40]; uint64_t count, transition_cycles, handler_c
 struct result_region { unsigned id; uint64_t count, cycles, instructions; };
 
 #define RESULT_METRICS 192
+/* Of a sampled run: what was counted an instruction in the windows, and the standard error of that as an estimate for the whole run (NaN: one window tells none). */
+struct result_estimate { char name[48] /* "cycles" (without idle), "cause.<name>", or a statistic's own */; double mean, error; };
+struct result_sampling {
+	bool on;
+	uint64_t interval, warmup, window, head, seed, offset; /* the schedule; offset: of the first window, behind the head */
+	uint64_t windows, measured, warmed;              /* windows behind the head; instructions in head and windows; and in warm-ups */
+	uint64_t skips, warmed_cycles;                   /* times the models were left out; cycles of the warm-ups, but for idle ones: far above the windows', warm-ups are too short */
+	uint64_t idle;                                   /* cycles halted: known for the whole run, not estimated */
+	unsigned estimates; struct result_estimate estimate[1 + CAUSES + RESULT_METRICS]; /* those that are not 0; "cycles" is first, if there was a window */
+};
 struct run_result {
 	char technique[24], engine[24], core[24] /* "functional" without a timing model */, preset[24], workload[64];
 	unsigned width;                 /* 32 or 64: of the guest kernel image */
@@ -25,6 +35,7 @@ struct run_result {
 	enum run_end end;
 	int exit_code;
 	uint64_t seed;
+	struct result_sampling sampling; /* on: cycles, by_cause, stat, work and cycles of exits are estimates for the whole run, by what the windows had; there are no regions */
 	uint64_t instructions, cycles;  /* cycles 0 without a timing model */
 	uint64_t state_hash;            /* guest-visible: device output, exit code, and what user programs computed (order of processes does not matter); equal under all techniques */
 	uint64_t machine_hash;          /* registers, all guest memory, device output: equal for the same kernel image when time plays no part. 0 for replay */

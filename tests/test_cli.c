@@ -100,6 +100,10 @@ static void test_configuration(void)
 	expect("run --workload syscall --set module=/nonexistent", 2, "set kernel: FILE too");
 	expect("run --set kernel_pv=x", 2, "native build beside kernel_pv");
 	expect("run --set \"$(printf 'a\\nb\\033[31m=1')\"", 2, "unknown key \"a?b?[31m\"");
+	expect("run --set sampling.window=0 --sample", 1, "sampling.window: give from 1 to sampling.interval");
+	expect("run --workload syscall --sample --set sampling.head=1000 --set sampling.interval=5000 --set sampling.window=500 --db test_cli.sample", 0, "99.7 % confidence");
+	expect("run --workload syscall --sample --set sampling.interval=5000 --set sampling.window=500 --json", 0, "\"cycles_half_width_99_7\"");
+	unlink("test_cli.sample");
 	expect("run --print-config", 0, "workload: \"tour\"");
 	expect("run " SOURCE_DIR "/cli/examples/forkwait-shadow.yaml --print-config", 0, "technique: \"shadow\"");
 	expect("run " SOURCE_DIR "/cli/examples/small-tlb.yaml --print-config", 0, "tlb.l2.entries: 144");

@@ -24,6 +24,10 @@ static void writer_page(void *self, uint64_t gpa, const uint8_t *bytes)
 
 struct trace_writer *trace_writer_open(const char *path, struct machine *m, const char *description, char *error, size_t error_size)
 {
+	if (machine_configuration(m)->sampling.on) {
+		snprintf(error, error_size, "%s: sampling leaves events out, and a recording needs all: set sampling.on=false (compare: or give --no-replay)", path);
+		return NULL;
+	}
 	struct trace_writer *w = calloc(1, sizeof *w);
 	char *text = strdup(description);
 	struct trace_file *file = w && text ? trace_file_create(path, error, error_size) : NULL;

@@ -94,6 +94,17 @@ static bool timing_build(struct timing *t, char *error, size_t error_size)
 	return true;
 }
 
+static void stream_forget(struct timing *t)
+{
+	t->guest = CAUSE_GUEST_KERNEL;
+	t->vmm = CAUSE_VMM;
+	t->work_kind = 0;
+	t->exit_reason = TIMING_EXITS;
+	t->translated = t->tc_pending = false;
+	t->next_pc = t->fetch_line = ~0ull;
+	t->refund_at = ~0ull;
+}
+
 struct timing *timing_create(const char *core_model, const struct preset *p, const struct timing_port *port, char *error, size_t error_size)
 {
 	const struct core_model *model = core_model_find(core_model);
@@ -110,11 +121,7 @@ struct timing *timing_create(const char *core_model, const struct preset *p, con
 	t->preset = *p;
 	t->port = *port;
 	t->consumer = (struct event_consumer){ consumers[model - core_models], t, NULL };
-	t->guest = CAUSE_GUEST_KERNEL;
-	t->vmm = CAUSE_VMM;
-	t->exit_reason = TIMING_EXITS;
-	t->next_pc = t->fetch_line = ~0ull;
-	t->refund_at = ~0ull;
+	stream_forget(t);
 	if (!timing_build(t, error, error_size)) {
 		timing_destroy(t);
 		return NULL;
@@ -132,6 +139,25 @@ void timing_destroy(struct timing *t)
 	free(t->region);
 	free(t->names);
 	free(t);
+}
+
+void timing_resync(struct timing *t)
+{
+	stream_forget(t);
+	for (unsigned id = 0; id < TIMING_REGIONS; id++)
+		t->region[id].open = false;
+	tlb_model_flush(t->tlb, TLB_FLUSH_ALL, 0, 0, t->port.paging(t->port.self)); /* the flushes that the guest made were among what was left out */
+}
+
+void timing_snapshot_take(const struct timing *t, struct timing_snapshot *s)
+{
+	const char *name;
+	for (unsigned c = 0; c < CAUSES; c++)
+		s->cause[c] = timing_cause(t, c);
+	memcpy(s->work, t->work, sizeof s->work);
+	memcpy(s->exit, t->exit, sizeof s->exit);
+	for (s->stats = 0; s->stats < TIMING_STATS && timing_stat(t, s->stats, &name, &s->stat[s->stats]); s->stats++)
+		;
 }
 
 struct event_consumer *timing_consumer(struct timing *t) { return &t->consumer; }

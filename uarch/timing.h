@@ -83,6 +83,16 @@ const struct exit_account *timing_exits(const struct timing *t, unsigned reason)
 uint64_t timing_work_cycles(const struct timing *t, unsigned work); /* VMM handler cycles by kind */
 const struct region_account *timing_region(const struct timing *t, unsigned id);
 const struct tlb_stats *timing_tlb_stats(const struct timing *t);
+#define TIMING_STATS 192
+/* All accounts at a moment, so that windows of a run can be measured: subtract two of them. Drain first. */
+struct timing_snapshot {
+	uint64_t cause[CAUSES], work[TIMING_EXITS], stat[TIMING_STATS]; /* stat: in the order of timing_stat() */
+	struct exit_account exit[TIMING_EXITS];
+	unsigned stats;
+};
+void timing_snapshot_take(const struct timing *t, struct timing_snapshot *s);
+/* Events were left out: what was known of the stream and of translations is forgotten. Caches keep what they had. */
+void timing_resync(struct timing *t);
 /* Every statistic (TLB, walks, caches, DRAM) by name; false: no more. */
 bool timing_stat(const struct timing *t, unsigned i, const char **name, uint64_t *value);
 #endif

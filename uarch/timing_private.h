@@ -9,8 +9,6 @@
 #include "hierarchy.h"
 #include "timing.h"
 
-#define TIMING_STATS 192
-
 struct region { struct region_account account; uint64_t cycles_at, instructions_at, by_cause_at[CAUSES]; bool open; };
 struct stat_name { char name[48]; };
 
