@@ -136,6 +136,8 @@ void emit_patch(uint8_t *site, const uint8_t *target)
 {
 	if (!site)
 		return;
-	int32_t distance = (int32_t)(target - (site + 4));
-	memcpy(site, &distance, 4);
+	int32_t distance = (int32_t)(target - (site + 4)), is;
+	memcpy(&is, site, 4);
+	if (is != distance) /* a store to code that has run costs hundreds of cycles */
+		memcpy(site, &distance, 4);
 }

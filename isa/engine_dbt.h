@@ -89,6 +89,7 @@ struct translation {
 	bool observed;
 	int flags;               /* lazy_flags.op of the last writer in this block; -1: not known */
 	enum live live;          /* whether the real flags are the guest's */
+	bool carry;              /* for an emitter: the real CF was the guest's before it */
 	unsigned sites;
 	struct dbt_site site[DBT_MAX_SITES];
 };

@@ -21,6 +21,33 @@ void dbt_emit_flags(struct translation *t, unsigned op, unsigned result, unsigne
 	t->flags = (int)op;
 }
 
+/* Real CF = guest CF; nothing else is right. Changes ax, cx. */
+static void emit_carry(struct translation *t)
+{
+	struct emit *e = t->e;
+	if (t->flags >= 0 && (t->flags & ~3) == FLAGS_PARTIAL) { /* bit 0 of the source */
+		emit_op(e, 4, OP_LOAD, HOST_AX, DBT_FIELD(flags.source));
+		emit_shift_imm(e, 4, SHIFT_SHR, emit_register(HOST_AX), 1);
+		return;
+	}
+	emit_call_to(e, t->d->call_carry);
+	emit_alu_imm(e, 1, ALU_ADD, emit_register(HOST_AX), -1);
+}
+
+/* Whether the flags as `u` leaves them can never be seen: all are written again first. */
+static bool flags_dead_after(const struct uop *u)
+{
+	for (;;) {
+		unsigned facts = uop_facts[(++u)->op];
+		if (facts & (FACT_USES | FACT_STOP))
+			return false;
+		if (facts & FACT_SETS)
+			return true;
+		if (facts & FACT_END)
+			return false;
+	}
+}
+
 bool dbt_emit_condition(struct translation *t, unsigned cc)
 {
 	bool carry = cc == CC_B || cc == CC_AE || cc == CC_BE || cc == CC_A, simple = cc == CC_Z || cc == CC_NZ || cc == CC_S || cc == CC_NS || cc == CC_P || cc == CC_NP;
@@ -28,6 +55,10 @@ bool dbt_emit_condition(struct translation *t, unsigned cc)
 		return true;
 	if (t->flags < FLAGS_ADD)
 		return false;
+	if ((t->flags & ~3) == FLAGS_PARTIAL && (cc == CC_B || cc == CC_AE)) {
+		emit_carry(t);
+		return true;
+	}
 	unsigned kind = (unsigned)t->flags & ~3u, size = 1u << (t->flags & 3);
 	struct emit *e = t->e;
 	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(flags.result));
@@ -194,6 +225,37 @@ static bool emit_test(struct translation *t, const struct uop *u, unsigned i)
 	return true;
 }
 
+/* ADC, SBB: the carry goes in as a real one, and is remembered. */
+static bool emit_with_carry(struct translation *t, const struct uop *u, unsigned i, bool borrow)
+{
+	struct emit *e = t->e;
+	unsigned lg = i >> 2;
+	uint64_t imm = alu_cut(lg, u->imm);
+	if (!t->carry && (t->flags < 0 || !dbt_emit_condition(t, CC_B)))
+		emit_carry(t);
+	if (i & 2)
+		emit_mov_imm(e, HOST_CX, imm);
+	else
+		emit_operand(t, lg, HOST_CX, u->b);
+	if (!(i & 1)) {
+		emit_op(e, 1, OP_SETCC | CC_B, 0, emit_register(HOST_DX));
+		emit_op(e, 4, OP_MOVZX8, HOST_DX, emit_register(HOST_DX));
+		emit_op(e, 8, OP_STORE, HOST_DX, DBT_FIELD(flags.extra));
+	}
+	emit_operand(t, lg, HOST_AX, u->a);
+	emit_alu(e, 1u << lg, borrow ? ALU_SBB : ALU_ADC, HOST_AX, emit_register(HOST_CX));
+	t->live = LIVE_NONE;
+	if (!(i & 1)) {
+		emit_widen(t, lg);
+		dbt_emit_flags(t, (borrow ? FLAGS_SBB : FLAGS_ADC) | lg, HOST_AX, HOST_CX);
+		t->live = LIVE_ALL;
+	}
+	emit_result(t, lg, u->dst);
+	return true;
+}
+static bool emit_adc(struct translation *t, const struct uop *u, unsigned i) { return emit_with_carry(t, u, i, false); }
+static bool emit_sbb(struct translation *t, const struct uop *u, unsigned i) { return emit_with_carry(t, u, i, true); }
+
 /* ---- one operand ---- */
 /* flags.extra = CF. After INC and DEC it holds CF already: loops that count with DEC never call. */
 static void emit_keep_carry(struct translation *t)
@@ -281,10 +343,39 @@ static void emit_shift_flags(struct translation *t, enum emit_shift shift, unsig
 	emit_alu(e, 4, ALU_OR, HOST_CX, emit_register(HOST_DX));
 }
 
+/* By CL, and rotates, where nobody will see the flags. */
+static bool emit_by_cl(struct translation *t, const struct uop *u, unsigned lg, unsigned shift)
+{
+	if (lg < LG32 || !flags_dead_after(u))
+		return false;
+	emit_op(t->e, 4, OP_LOAD, HOST_CX, dbt_guest(REG_CX));
+	emit_operand(t, lg, HOST_AX, u->a);
+	emit_op(t->e, 1u << lg, 0xd3, shift, emit_register(HOST_AX));
+	emit_result(t, lg, u->dst);
+	return true;
+}
+
+static bool emit_rotate(struct translation *t, const struct uop *u, unsigned i, unsigned rotate)
+{
+	unsigned lg = i / 2;
+	if (i & 1)
+		return emit_by_cl(t, u, lg, rotate);
+	if (lg < LG32 || !flags_dead_after(u))
+		return false;
+	emit_operand(t, lg, HOST_AX, u->a);
+	emit_shift_imm(t->e, 1u << lg, rotate, emit_register(HOST_AX), (unsigned)u->imm);
+	emit_result(t, lg, u->dst);
+	return true;
+}
+static bool emit_rol(struct translation *t, const struct uop *u, unsigned i) { return emit_rotate(t, u, i, SHIFT_ROL); }
+static bool emit_ror(struct translation *t, const struct uop *u, unsigned i) { return emit_rotate(t, u, i, SHIFT_ROR); }
+
 static bool emit_shift_row(struct translation *t, const struct uop *u, unsigned i, enum emit_shift shift)
 {
 	unsigned lg = i / 3, count = (unsigned)u->imm;
-	if (i % 3 == 2 || (i % 3 == 0 && lg < LG32))
+	if (i % 3 == 2)
+		return emit_by_cl(t, u, lg, shift);
+	if (i % 3 == 0 && lg < LG32)
 		return false;
 	if (i % 3 == 1 && lg >= LG32 && u->dst == u->a && dbt_host[u->dst] != HOST_NONE) {
 		emit_shift_imm(t->e, 1u << lg, shift, dbt_guest(u->dst), count);
@@ -384,6 +475,10 @@ static const struct alu_range alu_ranges[] = { /* ORDER OP: counts follow uops.d
 	{ UOP_shl8_ri, 12, false, emit_shl },
 	{ UOP_shr8_ri, 12, false, emit_shr },
 	{ UOP_sar8_ri, 12, false, emit_sar },
+	{ UOP_rol8_ri, 8, false, emit_rol },
+	{ UOP_ror8_ri, 8, false, emit_ror },
+	{ UOP_adc8_rr, 16, false, emit_adc },
+	{ UOP_sbb8_rr, 16, false, emit_sbb },
 	{ UOP_imul16_rr, 12, false, emit_imul },
 	{ UOP_set_o, 16, true, emit_set },
 	{ UOP_cmov16_o, 48, true, emit_cmov },
@@ -396,6 +491,7 @@ bool dbt_emit_alu(struct translation *t, const struct uop *u)
 		if (u->op < r->first || u->op >= r->first + r->count)
 			continue;
 		enum live live = t->live;
+		t->carry = live == LIVE_ALL;
 		if (!r->keeps)
 			t->live = LIVE_NONE;
 		if (!r->emit(t, u, u->op - r->first)) {
