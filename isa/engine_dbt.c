@@ -13,7 +13,7 @@ enum { CODE_BYTES = 64 << 20 };
 /* Callee-saved real registers for what a call most often leaves alone has no use here: every call spills. REG_SINK is written only. */
 const uint8_t dbt_host[REG_COUNT] = {
 	[REG_AX] = HOST_BX, [REG_CX] = HOST_12, [REG_DX] = HOST_13, [REG_BX] = HOST_14, [REG_SP] = HOST_15, [REG_BP] = HOST_DI, [REG_SI] = HOST_SI, [REG_DI] = HOST_8, [REG_R8] = HOST_9,
-	[REG_R9] = HOST_10, [REG_R10] = HOST_NONE, [REG_R11] = HOST_NONE, [REG_R12] = HOST_NONE, [REG_R13] = HOST_NONE, [REG_R14] = HOST_NONE, [REG_R15] = HOST_NONE, [REG_T0] = HOST_11,
+	[REG_R9] = HOST_NONE, [REG_R10] = HOST_NONE, [REG_R11] = HOST_NONE, [REG_R12] = HOST_NONE, [REG_R13] = HOST_NONE, [REG_R14] = HOST_NONE, [REG_R15] = HOST_NONE, [REG_T0] = HOST_11,
 	[REG_T1] = HOST_NONE, [REG_T2] = HOST_NONE, [REG_T3] = HOST_NONE, [REG_T4] = HOST_NONE, [REG_T5] = HOST_NONE, [REG_ZERO] = HOST_NONE, [REG_SINK] = HOST_NONE,
 };
 
@@ -23,6 +23,27 @@ static void stub_registers(struct emit *e, unsigned op)
 	for (unsigned r = 0; r < REG_COUNT; r++)
 		if (dbt_host[r] != HOST_NONE)
 			emit_op(e, 8, op, dbt_host[r], dbt_field(offsetof(struct cpu, reg) + r * sizeof(uint64_t)));
+}
+
+/* cpu->budget and cpu->icount from the budget's register: what one lost since, the other gained. Changes di, which has been stored. */
+static void stub_settle(struct emit *e)
+{
+	emit_op(e, 8, OP_LOAD, HOST_DI, DBT_FIELD(budget));
+	emit_alu(e, 8, ALU_SUB, HOST_DI, emit_register(DBT_BUDGET));
+	emit_op(e, 8, ALU_ADD * 8 + 1, HOST_DI, DBT_FIELD(icount));
+	emit_op(e, 8, OP_STORE, DBT_BUDGET, DBT_FIELD(budget));
+}
+
+static void stub_store(struct emit *e)
+{
+	stub_registers(e, OP_STORE);
+	stub_settle(e);
+}
+
+static void stub_load(struct emit *e)
+{
+	stub_registers(e, OP_LOAD);
+	emit_op(e, 8, OP_LOAD, DBT_BUDGET, DBT_FIELD(budget));
 }
 
 static const uint8_t stub_saved[] = { HOST_BX, HOST_BP, HOST_12, HOST_13, HOST_14, HOST_15 }; /* SysV ABI, figure 3.4; an even number: the stack stays 8 off a multiple of 16 */
@@ -35,7 +56,7 @@ static void stub_enter(struct dbt *d, struct emit *e)
 		emit_push(e, stub_saved[i]);
 	emit_op(e, 8, OP_LEA, HOST_BP, emit_memory(HOST_DI, DBT_BIAS));
 	emit_op(e, 8, OP_LOAD, HOST_AX, emit_register(HOST_SI));
-	stub_registers(e, OP_LOAD);
+	stub_load(e);
 	emit_op(e, 4, OP_GROUP5, 4, emit_register(HOST_AX)); /* JMP */
 }
 
@@ -50,7 +71,7 @@ static uint8_t *stub_exit_as(struct dbt *d, struct emit *e, enum dbt_exit_kind k
 static void stub_exits(struct dbt *d, struct emit *e)
 {
 	d->exit = e->at;
-	stub_registers(e, OP_STORE);
+	stub_store(e);
 	for (unsigned i = sizeof stub_saved; i-- > 0;)
 		emit_pop(e, stub_saved[i]);
 	emit_ret(e);
@@ -68,12 +89,12 @@ static void stub_exits(struct dbt *d, struct emit *e)
 
 static void stub_call_c(struct emit *e)
 {
-	stub_registers(e, OP_STORE);
+	stub_store(e);
 	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
 	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_op(e, 8, OP_XCHG, HOST_AX, emit_register(HOST_DX));
 	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX)); /* CALL */
-	stub_registers(e, OP_LOAD);
+	stub_load(e);
 }
 
 static void stub_calls(struct dbt *d, struct emit *e)
@@ -106,6 +127,7 @@ static void stub_keep_call(struct emit *e, uint64_t function, bool sink)
 	for (unsigned i = 0; i < sizeof kept; i++)
 		emit_push(e, kept[i]);
 	emit_push(e, HOST_DX);
+	stub_settle(e);
 	emit_op(e, 8, sink ? OP_LOAD : OP_LEA, HOST_DI, sink ? DBT_FIELD(events) : emit_memory(HOST_BP, -DBT_BIAS));
 	emit_mov_imm(e, HOST_AX, function);
 	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));

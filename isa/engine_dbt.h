@@ -107,8 +107,8 @@ void dbt_emit_flags(struct translation *t, unsigned op, unsigned result, unsigne
 void dbt_emit_event(struct translation *t, uint64_t word);
 
 /* ---- registers ----
- * bp = cpu + DBT_BIAS, so that the hot fields are within a byte's displacement; ax, cx, dx are scratch. */
-enum { DBT_BIAS = 128 };
+ * bp = cpu + DBT_BIAS, so that the hot fields are within a byte's displacement;  ax, cx, dx are scratch. r10 = cpu->budget; while code runs, cpu->icount lacks what r10 lost since. */
+enum { DBT_BIAS = 128, DBT_BUDGET = HOST_10 };
 extern const uint8_t dbt_host[REG_COUNT]; /* HOST_NONE: lives in cpu->reg only */
 static inline struct emit_place dbt_field(size_t offset) { return emit_memory(HOST_BP, (int32_t)offset - DBT_BIAS); }
 #define DBT_FIELD(member) dbt_field(offsetof(struct cpu, member))

@@ -46,7 +46,7 @@ static const uint8_t *translate_entry(struct translation *t)
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_AX, offsetof(struct block, stamp)));
 	emit_alu(e, 8, ALU_CMP, HOST_CX, DBT_FIELD(stamp));
 	emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_stale);
-	emit_alu_imm(e, 8, ALU_CMP, DBT_FIELD(budget), 0);
+	emit_op(e, 8, OP_TEST, DBT_BUDGET, emit_register(DBT_BUDGET));
 	emit_patch(emit_jump_if(e, CC_LE), t->d->exit_stale);
 	if (t->observed) {
 		emit_alu_imm(e, 4, ALU_CMP, DBT_FIELD(attention), 0);
@@ -57,8 +57,7 @@ static const uint8_t *translate_entry(struct translation *t)
 		translate_call(t, b->uop, (uint64_t)(uintptr_t)translate_observe, false);
 	else if (t->observed)
 		translate_event(t);
-	emit_alu_imm(e, 8, ALU_SUB, DBT_FIELD(budget), b->insns);
-	emit_alu_imm(e, 8, ALU_ADD, DBT_FIELD(icount), b->insns);
+	emit_alu_imm(e, 8, ALU_SUB, emit_register(DBT_BUDGET), b->insns);
 	return e->at;
 }
 
