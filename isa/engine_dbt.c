@@ -151,7 +151,7 @@ static void dbt_stubs(struct dbt *d)
 }
 
 /* ---- code memory: the same pages twice, once to write and once to run ---- */
-static struct dbt *dbt_create(void)
+struct dbt *dbt_create(void)
 {
 	struct dbt *d = calloc(1, sizeof *d);
 	int fd = memfd_create("ringside-code", MFD_CLOEXEC);

@@ -71,6 +71,7 @@ struct dbt { /* one a block cache */
 	uint8_t *call_carry;      /* ax = the guest's carry flag; nothing else changes but cx, dx and the flags */
 	uint8_t *drain;           /* event_drain(); keeps dx */
 };
+struct dbt *dbt_create(void); /* NULL: no executable memory to be had */
 void dbt_destroy(struct dbt *d); /* NULL is fine */
 
 /* ---- translation of one block ---- */
