@@ -251,7 +251,7 @@ void uop_string_rep_call(struct cpu *cpu, const struct uop *u)
 	/* Iterations remain: the instruction has not retired, and starts again. Long moves cost budget, so that interrupts are not kept waiting. */
 	unsigned cut = cpu->block->insns - u->insn;
 	event_put(cpu->events, EV_CUT, 0, 0, cut, 0);
-	cpu->budget += cut - STRING_CHUNK / 4;
+	cpu->budget += (int64_t)cut - STRING_CHUNK / 4;
 	cpu->at = NULL;
 	block_stamp_now(cpu);
 }
