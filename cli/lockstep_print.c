@@ -20,7 +20,7 @@ void lockstep_print(FILE *out, const struct lockstep_report *r, const char *refe
 		fprintf(out, "%s and %s agree: %" PRIu64 " instructions, compared %" PRIu64 " times, and all memory at the end\n", reference, tested, r->instructions, r->turns);
 		return;
 	}
-	fprintf(out, "%s and %s differ after instruction %" PRIu64 " at the latest; they agreed up to there.\n", reference, tested, r->instructions);
+	fprintf(out, "%s and %s agree up to instruction %" PRIu64 ", and differ at %" PRIu64 "\n", reference, tested, r->instructions, r->boundary);
 	if (r->bytes) {
 		fprintf(out, "the last block that the reference ran:\n");
 		code_print(out, r);

@@ -122,6 +122,7 @@ static void block_report(const struct lockstep *l, struct lockstep_report *r)
 {
 	const struct cpu *cpu = machine_cpu(l->side[0]);
 	const struct block *b = cpu->block;
+	r->boundary = cpu->icount;
 	if (!b || b->bytes > LOCKSTEP_CODE || b->straddle || b->hpa + b->bytes > cpu->phys->size)
 		return;
 	r->pc = b->pc;

@@ -16,6 +16,7 @@ struct lockstep_report {
 	uint64_t turns, instructions; /* that agreed */
 	bool differ;
 	/* the first difference: */
+	uint64_t boundary;            /* instructions retired by then */
 	uint64_t pc;                  /* the last block that the reference ran before it: offset in CS, */
 	unsigned mode, bytes;         /* code size (2, 4 or 8), and length */
 	uint8_t code[LOCKSTEP_CODE];
