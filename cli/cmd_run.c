@@ -1,7 +1,9 @@
 /* ringside run: one guest, one technique. */
+#include "lockstep_print.h"
 #include "options.h"
 #include "runner.h"
 #include <stdlib.h>
+#include <string.h>
 
 static bool run_store(const char *path, const struct run_result *r, const char *text)
 {
@@ -36,6 +38,22 @@ static int run_config(const struct options *o, const struct config *c, const cha
 	return run_status(&r.result);
 }
 
+/* The reference interpreter beside the configured engine; beside itself, the threaded one. */
+static int run_lockstep(const struct config *c)
+{
+	enum { STEP = 4096 };
+	struct machine_config m;
+	struct lockstep_report r;
+	char error[640];
+	if (!config_machine(c, NULL, &m, error, sizeof error))
+		return complain(STATUS_USAGE, "%s", error);
+	const char *reference = strcmp(m.engine, "switch") ? "switch" : "threaded";
+	if (!lockstep_run(&m, reference, STEP, &r, error, sizeof error))
+		return complain(STATUS_FAILED, "%s", error);
+	lockstep_print(stdout, &r, reference, m.engine);
+	return r.differ ? STATUS_FAILED : STATUS_GOOD;
+}
+
 int cmd_run(int argc, char **argv)
 {
 	struct options o;
@@ -49,6 +67,8 @@ int cmd_run(int argc, char **argv)
 			status = complain(STATUS_FAILED, "out of memory");
 		else if (o.print_config)
 			status = fputs(text, stdout) < 0 ? STATUS_FAILED : STATUS_GOOD;
+		else if (o.lockstep)
+			status = run_lockstep(&c);
 		else
 			status = run_config(&o, &c, text);
 		free(text);

@@ -125,6 +125,7 @@ static bool option_take(struct options *o, enum option_id id, const char *value,
 	case OPTION_OUTPUT: o->output = value; return true;
 	case OPTION_FIT: o->fit = true; return true;
 	case OPTION_NO_REPLAY: o->no_replay = true; return true;
+	case OPTION_LOCKSTEP: o->lockstep = true; return true;
 	case OPTION_JSON: o->json = true; return true;
 	case OPTION_CONSOLE: o->console = true; return true;
 	case OPTION_PROGRESS: o->progress = true; return true;

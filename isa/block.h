@@ -39,6 +39,9 @@ struct block {
 	uint16_t bytes, uops;
 	struct block *hash_next, *all_next;
 	struct block *page_next[2]; /* other blocks of the same page; [1] for the second page of a straddling block */
+	const uint8_t *code;     /* the translator's: where chains enter its code (while there is none, what comes back to ask for it), */
+	const uint8_t *body;     /* where the dispatcher enters, or NULL, */
+	uint8_t *site[2];        /* and the jumps out that may be patched, by way */
 	struct uop uop[];
 };
 
@@ -59,6 +62,9 @@ struct block_cache {
 	bool numbered;                   /* blocks get their dictionary number even unobserved, and outlive a change of `observed`: for runs that listen now and then */
 	bool indirect;                   /* the boundary was reached by an indirect branch */
 	struct crack *crack;             /* scratch */
+	struct dbt *dbt;                 /* the translator's memory, made when it first runs here */
+	const uint8_t *code_none;        /* block.code of a block without a translation */
+	uint64_t generation;             /* how often all blocks went */
 };
 
 /* What a block found now is stamped with. */

@@ -264,21 +264,29 @@ static void machine_batch_run(struct machine *m)
 	m->fruitless += m->cpu.budget < budget && spent > retired ? spent - retired : 0;
 }
 
+bool machine_turn(struct machine *m, uint64_t most)
+{
+	if (machine_ended(m))
+		return false;
+	if (m->sampling)
+		sampling_step(m);
+	machine_devices_advance(m, machine_now(m)); /* timers that are due reach the PIC */
+	bool waiting = machine_interrupts(m);       /* the PIC reaches the guest, or its VMM */
+	if (m->cpu.stop == CPU_HALTED) {
+		machine_idle(m);
+	} else if (m->cpu.stop == CPU_RUNNING) {
+		int64_t batch = machine_batch(m, waiting);
+		m->cpu.attention = 0;
+		m->cpu.budget = (uint64_t)batch < most ? batch : (int64_t)most;
+		machine_batch_run(m);               /* instructions become events; a full buffer drains into the timing model */
+	}
+	return true;
+}
+
 enum run_end machine_run(struct machine *m)
 {
-	while (!machine_ended(m)) {
-		if (m->sampling)
-			sampling_step(m);
-		machine_devices_advance(m, machine_now(m)); /* timers that are due reach the PIC */
-		bool waiting = machine_interrupts(m);       /* the PIC reaches the guest, or its VMM */
-		if (m->cpu.stop == CPU_HALTED) {
-			machine_idle(m);
-		} else if (m->cpu.stop == CPU_RUNNING) {
-			m->cpu.attention = 0;
-			m->cpu.budget = machine_batch(m, waiting);
-			machine_batch_run(m);               /* instructions become events; a full buffer drains into the timing model */
-		}
-	}
+	while (machine_turn(m, INT64_MAX))
+		;
 	event_drain(&m->events);
 	if (m->sampling)
 		sampling_finish(m);

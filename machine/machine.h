@@ -62,6 +62,8 @@ typedef bool machine_progress(void *self, uint64_t instructions);
 void machine_set_progress(struct machine *m, machine_progress *fn, void *self);
 /* Runs until the guest ends or the budget is used. The loop that the design describes: fits a screen. */
 enum run_end machine_run(struct machine *m);
+/* One turn of that loop, of at most `most` instructions (to the end of the block that reaches them). False: the guest had ended. */
+bool machine_turn(struct machine *m, uint64_t most);
 /* Fills r from the machine (drained). */
 void machine_result(struct machine *m, struct run_result *r);
 /* What the guest wrote to the serial port. */

@@ -731,13 +731,19 @@ static void test_random_bytes(void)
 	static const unsigned modes[] = { 16, 32, 64 };
 	for (unsigned i = 0; i < 600; i++) {
 		unsigned bits = modes[i % 3];
-		struct rig *want = random_run(i * 0x9e3779b97f4a7c15ull + 1, bits, "switch", 0, 1000), *got = random_run(i * 0x9e3779b97f4a7c15ull + 1, bits, "threaded", 64, 1000);
-		bool same = rigs_agree(want, got) && want->faults == got->faults && !memcmp(want->fault, got->fault, sizeof want->fault) && rig_retired(got) == got->cpu.icount;
-		if (!same)
-			printf("\n    seed %u, %u bits: the engines differ\n", i, bits);
-		CU_ASSERT_TRUE(same);
+		uint64_t seed = i * 0x9e3779b97f4a7c15ull + 1;
+		struct rig *want = random_run(seed, bits, "switch", 0, 1000);
+		for (const struct engine *e = engines; e->name; e++)
+			for (unsigned buffer = 0; buffer <= 64; buffer += 64) {
+				struct rig *got = random_run(seed, bits, e->name, buffer, 1000);
+				bool same = rigs_agree(want, got) && want->faults == got->faults && !memcmp(want->fault, got->fault, sizeof want->fault) &&
+					(!buffer || rig_retired(got) == got->cpu.icount);
+				if (!same)
+					printf("\n    seed %u, %u bits: switch and %s differ\n", i, bits, e->name);
+				CU_ASSERT_TRUE(same);
+				rig_free(got);
+			}
 		rig_free(want);
-		rig_free(got);
 	}
 }
 

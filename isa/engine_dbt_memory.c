@@ -1,0 +1,187 @@
+/*
+ * Emitters of loads and stores: the fast table's compare inline, the rest out of line.
+ *
+ * Invariant: on a hit, exactly what the threaded engine's handler does, its event included; on a miss, the micro-op's slow C function does all of it.
+ */
+#include "engine_dbt.h"
+#include "flags.h"
+#include <stddef.h>
+
+static void memory_ea(struct translation *t, const struct uop *u, unsigned form) /* ax */
+{
+	struct emit *e = t->e;
+	bool narrow = form == MEMORY_FORM_bd32 || form == MEMORY_FORM_sib32, plain = form == MEMORY_FORM_bd || form == MEMORY_FORM_bd32;
+	if (form == MEMORY_FORM_abs) {
+		emit_mov_imm(e, HOST_AX, u->imm);
+		return;
+	}
+	unsigned base = dbt_read(t, u->a, HOST_AX);
+	struct emit_place place = emit_memory(base, u->disp);
+	if (!plain && u->index != REG_ZERO)
+		place = emit_indexed(base, dbt_read(t, u->index, HOST_CX), u->scale, u->disp);
+	emit_op(e, narrow ? 4 : 8, OP_LEA, HOST_AX, place);
+	if (form == MEMORY_FORM_seg)
+		emit_alu(e, 8, ALU_ADD, HOST_AX, dbt_field(offsetof(struct cpu, seg) + u->seg * sizeof(struct segment) + offsetof(struct segment, base)));
+}
+
+static void memory_miss(struct translation *t, const struct uop *u, uint8_t *from)
+{
+	if (t->sites == DBT_MAX_SITES)
+		t->e->full = true;
+	else
+		t->site[t->sites++] = (struct dbt_site){ from, NULL, u };
+}
+
+/* Looks ax up in the fast table; cx = the entry. Misses go to the slow path. */
+static void memory_look(struct translation *t, const struct uop *u, unsigned bytes, size_t column)
+{
+	struct emit *e = t->e;
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_AX));
+	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12);
+	emit_alu(e, 8, ALU_AND, HOST_CX, DBT_FIELD(mem.mask));
+	emit_shift_imm(e, 8, SHIFT_SHL, emit_register(HOST_CX), 5);
+	_Static_assert(sizeof(struct fast_entry) == 32, "the shift");
+	emit_alu(e, 8, ALU_ADD, HOST_CX, DBT_FIELD(mem.table));
+	emit_op(e, 8, OP_LEA, HOST_DX, emit_memory(HOST_AX, (int32_t)bytes - 1));
+	emit_alu_imm(e, 8, ALU_AND, emit_register(HOST_DX), -4096);
+	emit_alu(e, 8, ALU_OR, HOST_DX, DBT_FIELD(mem.tag));
+	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_memory(HOST_CX, (int32_t)column));
+	memory_miss(t, u, emit_jump_if(e, CC_NZ));
+}
+
+void dbt_emit_event(struct translation *t, uint64_t word)
+{
+	struct emit *e = t->e;
+	if (!t->d->events_on)
+		return;
+	emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(events));
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_CX, offsetof(struct event_sink, next)));
+	emit_store_imm(e, 4, emit_memory(HOST_CX, 0), (int32_t)word);
+	emit_store_imm(e, 4, emit_memory(HOST_CX, 4), (int32_t)(word >> 32));
+	emit_op(e, 8, OP_STORE, HOST_AX, emit_memory(HOST_CX, 8));
+	emit_op(e, 8, OP_LEA, HOST_CX, emit_memory(HOST_CX, sizeof(struct event)));
+	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(events));
+	emit_op(e, 8, OP_STORE, HOST_CX, emit_memory(HOST_AX, offsetof(struct event_sink, next)));
+	emit_alu(e, 8, ALU_CMP, HOST_CX, emit_memory(HOST_AX, offsetof(struct event_sink, limit)));
+	uint8_t *full = emit_jump_if(e, CC_A);
+	memory_miss(t, NULL, full);
+	if (t->sites)
+		t->site[t->sites - 1].back = e->at;
+}
+
+/* After a hit: the event, and where the bytes are. Observed: dx points to them; else ax + cx. */
+static struct emit_place memory_hit(struct translation *t, enum event_kind kind, unsigned bytes)
+{
+	struct emit *e = t->e;
+	emit_op(e, 8, OP_LOAD, t->observed ? HOST_DX : HOST_CX, emit_memory(HOST_CX, offsetof(struct fast_entry, addend)));
+	if (!t->observed)
+		return emit_indexed(HOST_AX, HOST_CX, 0, 0);
+	emit_alu(e, 8, ALU_ADD, HOST_DX, emit_register(HOST_AX));
+	if (kind != EV_NONE)
+		dbt_emit_event(t, kind | (t->b->key & KEY_USER ? EVF_USER << 8 : 0) | bytes << 16);
+	return emit_memory(HOST_DX, 0);
+}
+
+/* ---- loads ---- */
+static const struct { uint32_t op; uint8_t size; } load_as[] = {
+	[FAMILY_ld8] = { OP_MOVZX8, 4 }, [FAMILY_ld16] = { OP_MOVZX16, 4 }, [FAMILY_ld32] = { OP_LOAD, 4 }, [FAMILY_ld64] = { OP_LOAD, 8 },
+	[FAMILY_ld8s32] = { OP_MOVSX8, 4 }, [FAMILY_ld8s64] = { OP_MOVSX8, 8 }, [FAMILY_ld16s32] = { OP_MOVSX16, 4 }, [FAMILY_ld16s64] = { OP_MOVSX16, 8 },
+	[FAMILY_ld32s64] = { OP_MOVSXD, 8 },
+	[FAMILY_rmw8] = { OP_MOVZX8, 4 }, [FAMILY_rmw16] = { OP_MOVZX16, 4 }, [FAMILY_rmw32] = { OP_LOAD, 4 }, [FAMILY_rmw64] = { OP_LOAD, 8 },
+};
+
+static void load_alu(struct translation *t, const struct uop *u, const struct dbt_row *row, struct emit_place from)
+{
+	static const struct { uint8_t alu; uint8_t kind; } as[] = { /* ORDER LOAD_ALU */
+		{ ALU_ADD, FLAGS_ADD }, { ALU_OR, FLAGS_LOGIC }, { ALU_AND, FLAGS_LOGIC }, { ALU_SUB, FLAGS_SUB }, { ALU_XOR, FLAGS_LOGIC },
+	};
+	unsigned i = (row->family - FAMILY_add32_rm) / 2, lg = row->bytes == 8 ? 3 : 2;
+	emit_op(t->e, row->bytes, OP_LOAD, HOST_CX, from);
+	emit_op(t->e, row->bytes, OP_LOAD, HOST_AX, dbt_guest(u->dst));
+	emit_alu(t->e, row->bytes, as[i].alu, HOST_AX, emit_register(HOST_CX));
+	dbt_emit_flags(t, as[i].kind | lg, HOST_AX, as[i].kind == FLAGS_LOGIC ? HOST_NONE : HOST_CX);
+	dbt_write(t, u->dst, HOST_AX);
+}
+
+static void memory_load(struct translation *t, const struct uop *u, const struct dbt_row *row)
+{
+	struct emit *e = t->e;
+	bool rmw = row->shape == SHAPE_RMW;
+	memory_look(t, u, row->bytes, rmw ? offsetof(struct fast_entry, write) : offsetof(struct fast_entry, read));
+	struct emit_place from = memory_hit(t, rmw ? EV_RMW : EV_LOAD, row->bytes);
+	unsigned to = dbt_target(u->dst, HOST_AX);
+	if (row->family >= FAMILY_add32_rm && row->family <= FAMILY_xor64_rm) {
+		load_alu(t, u, row, from);
+	} else if (row->family == FAMILY_pop64 || row->family == FAMILY_pop32) {
+		unsigned size = row->bytes;
+		emit_op(e, size, OP_LOAD, HOST_AX, from);
+		emit_op(e, size, OP_LEA, dbt_host[REG_SP], emit_memory(dbt_host[REG_SP], (int32_t)size));
+		dbt_write(t, u->dst, HOST_AX);
+	} else {
+		emit_op(e, load_as[row->family].size, load_as[row->family].op, to, from);
+		dbt_written(t, u->dst, to);
+	}
+}
+
+/* ---- stores ---- */
+static void memory_store(struct translation *t, const struct uop *u, const struct dbt_row *row)
+{
+	struct emit *e = t->e;
+	unsigned f = row->family, size = row->bytes, scratch = t->observed ? HOST_AX : HOST_DX;
+	bool push = f == FAMILY_push64 || f == FAMILY_push32 || f == FAMILY_pushi64 || f == FAMILY_pushi32;
+	bool immediate = (f >= FAMILY_sti8 && f <= FAMILY_sti64) || f == FAMILY_pushi64 || f == FAMILY_pushi32;
+	memory_look(t, u, size, offsetof(struct fast_entry, write));
+	struct emit_place to = memory_hit(t, row->shape == SHAPE_QUIET ? EV_NONE : EV_STORE, size);
+	if (immediate && (size < 8 || u->imm == (uint64_t)(int64_t)(int32_t)u->imm)) {
+		emit_store_imm(e, size, to, (int32_t)u->imm);
+	} else {
+		if (immediate)
+			emit_mov_imm(e, scratch, u->imm);
+		emit_op(e, size, OP_STORE, immediate ? scratch : dbt_read(t, u->b, scratch), to);
+	}
+	if (push)
+		emit_op(e, size, OP_LEA, dbt_host[REG_SP], emit_memory(dbt_host[REG_SP], -(int32_t)size));
+}
+
+/* ---- XMM ---- */
+static struct emit_place memory_xmm(unsigned i)
+{
+	return dbt_field(i < 16 ? offsetof(struct cpu, xmm) + i * sizeof(union xmm) : offsetof(struct cpu, xmm_temp) + (i - 16) * sizeof(union xmm));
+}
+
+static bool memory_xmm_move(struct translation *t, const struct uop *u, const struct dbt_row *row)
+{
+	static const uint32_t load[] = { [4] = OP_MOVD_LOAD, [8] = OP_MOVQ_LOAD, [16] = OP_MOVUPS_LOAD }, store[] = { [4] = OP_MOVD_STORE, [8] = OP_MOVQ_STORE, [16] = OP_MOVUPS_STORE };
+	bool is_load = row->shape == SHAPE_LOADX;
+	if (row->family == FAMILY_ldx16a || row->family == FAMILY_stx16a) {
+		emit_op(t->e, 1, 0xf7, 0, emit_register(HOST_AX)); /* TEST al, 15 */
+		emit_bytes(t->e, "\x0f", 1);
+		memory_miss(t, u, emit_jump_if(t->e, CC_NZ));
+	}
+	memory_look(t, u, row->bytes, is_load ? offsetof(struct fast_entry, read) : offsetof(struct fast_entry, write));
+	struct emit_place at = memory_hit(t, is_load ? EV_LOAD : EV_STORE, row->bytes);
+	emit_op(t->e, 4, is_load ? load[row->bytes] : OP_MOVUPS_LOAD, 0, is_load ? at : memory_xmm(u->b));
+	emit_op(t->e, 4, is_load ? OP_MOVUPS_STORE : store[row->bytes], 0, is_load ? memory_xmm(u->dst) : at);
+	return true;
+}
+
+bool dbt_emit_memory(struct translation *t, const struct uop *u)
+{
+	const struct dbt_row *row = &t->rows[u->op];
+	bool xmm = row->shape == SHAPE_LOADX || row->shape == SHAPE_STOREX;
+	unsigned first = t->sites;
+	if (row->shape == SHAPE_PLAIN || (xmm && row->bytes < 4))
+		return false;
+	t->live = LIVE_NONE;
+	memory_ea(t, u, row->form);
+	if (xmm)
+		memory_xmm_move(t, u, row);
+	else if (row->shape == SHAPE_LOAD || row->shape == SHAPE_RMW)
+		memory_load(t, u, row);
+	else
+		memory_store(t, u, row);
+	for (unsigned i = first; i < t->sites; i++) /* slow paths complete the micro-op and go on behind it */
+		if (t->site[i].u)
+			t->site[i].back = t->e->at;
+	return true;
+}

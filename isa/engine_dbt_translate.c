@@ -1,0 +1,198 @@
+/*
+ * From a block's micro-ops to code: the way in, the micro-ops, the ways out, the slow paths behind them.
+ *
+ * Invariant: the way in refuses where block_chain() would have, and counts as block_enter() does.
+ */
+#include "engine_dbt.h"
+#include "uop_control.h"
+
+static void translate_observe(struct cpu *cpu, const struct uop *u, uint64_t unused)
+{
+	(void)u, (void)unused;
+	block_observe(cpu, cpu->block);
+}
+
+/* ---- C functions ---- */
+static uint64_t translate_address(void (*f)(struct cpu *, const struct uop *)) { return (uint64_t)(uintptr_t)f; }
+
+static void translate_call(struct translation *t, const struct uop *u, uint64_t function, bool stop)
+{
+	emit_mov_imm(t->e, HOST_CX, (uint64_t)(uintptr_t)u);
+	emit_mov_imm(t->e, HOST_DX, function);
+	emit_call_to(t->e, stop ? t->d->call_stop : t->d->call);
+}
+
+/* ---- the way in ---- */
+static void translate_event(struct translation *t)
+{
+	const struct block *b = t->b;
+	struct emit *e = t->e;
+	uint64_t word = EV_BLOCK | (uint64_t)((b->key & KEY_USER ? EVF_USER : 0) | (b->straddle ? EVF_STRADDLE : 0)) << 8 | (uint64_t)b->insns << 16 | (uint64_t)b->id << 32;
+	emit_mov_imm(e, HOST_AX, b->pc);
+	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(rip));
+	emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(blocks));
+	emit_store_imm(e, 1, emit_memory(HOST_CX, offsetof(struct block_cache, indirect)), 0);
+	if ((b->key & KEY_CODE_SIZE) != 8) {
+		emit_alu(e, 4, ALU_ADD, HOST_AX, DBT_FIELD(seg[SEG_CS].base));
+	}
+	dbt_emit_event(t, word);
+}
+
+static const uint8_t *translate_entry(struct translation *t)
+{
+	struct block *b = t->b;
+	struct emit *e = t->e;
+	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)b);
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_AX, offsetof(struct block, stamp)));
+	emit_alu(e, 8, ALU_CMP, HOST_CX, DBT_FIELD(stamp));
+	emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_stale);
+	emit_op(e, 8, OP_TEST, DBT_BUDGET, emit_register(DBT_BUDGET));
+	emit_patch(emit_jump_if(e, CC_LE), t->d->exit_stale);
+	if (t->observed) {
+		emit_alu_imm(e, 4, ALU_CMP, DBT_FIELD(attention), 0);
+		emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_stale);
+	}
+	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(block));
+	if (t->observed && t->d->hook)
+		translate_call(t, b->uop, (uint64_t)(uintptr_t)translate_observe, false);
+	else if (t->observed)
+		translate_event(t);
+	emit_alu_imm(e, 8, ALU_SUB, emit_register(DBT_BUDGET), b->insns);
+	return e->at;
+}
+
+/* ---- the ways out ---- */
+static void translate_way(struct translation *t, unsigned way, uint8_t *site)
+{
+	t->b->site[way] = site;
+	emit_patch(site, t->d->exit_chain[way]);
+}
+
+static void translate_branch(struct translation *t, unsigned cc)
+{
+	translate_way(t, 0, emit_jump_if(t->e, cc));
+	translate_way(t, 1, emit_jump(t->e));
+}
+
+/* The comparison of a fused micro-op as the row of the plain one. */
+static bool translate_fused(struct translation *t, const struct uop *u)
+{
+	static const uint8_t jcmp_cc[] = { CC_B, CC_AE, CC_Z, CC_NZ, CC_BE, CC_A, CC_L, CC_GE, CC_LE, CC_G }, jtest_cc[] = { CC_Z, CC_NZ, CC_S, CC_NS, CC_LE, CC_G }; /* ORDER FUSED */
+	static const uint8_t lg[] = { 0, 2, 3 };
+	struct uop plain = *u;
+	unsigned cc, i = u->op - UOP_jcmp8_rr_b;
+	if (u->op >= UOP_jdec32_z && u->op <= UOP_jdec64_nz) {
+		i = u->op - UOP_jdec32_z;
+		plain.op = (uint16_t)(UOP_dec8 + (i & 1 ? 3 : 2) * 2);
+		cc = i < 2 ? CC_Z : CC_NZ;
+	} else if (u->op >= UOP_jcmp8_rr_b && u->op <= UOP_jcmp64_ri_g) {
+		plain.op = (uint16_t)(UOP_cmp8_rr + lg[i % 6 / 2] * 2 + (i & 1));
+		cc = jcmp_cc[i / 6];
+	} else if (u->op >= UOP_jtest8_rr_z && u->op <= UOP_jtest64_ri_g) {
+		i = u->op - UOP_jtest8_rr_z;
+		plain.op = (uint16_t)(UOP_test8_rr + lg[i % 6 / 2] * 2 + (i & 1));
+		cc = jtest_cc[i / 6];
+	} else {
+		return false;
+	}
+	dbt_emit_alu(t, &plain);
+	translate_branch(t, cc);
+	return true;
+}
+
+/* block_target() inline: the block's own last target, then the cache's table. Anything else is left to the C function. */
+static bool translate_indirect(struct translation *t, const struct uop *u)
+{
+	struct emit *e = t->e;
+	bool ret = u->op == UOP_ret;
+	unsigned size = t->b->key & KEY_CODE_SIZE;
+	int64_t by = (int64_t)u->size + (int64_t)u->imm;
+	if (ret && (size == 2 || t->b->key & KEY_STACK16 || by != (int32_t)by))
+		return false;
+	emit_op(e, 8, OP_LOAD, HOST_DX, dbt_guest(u->a));
+	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(blocks));
+	if (t->observed)
+		emit_store_imm(e, 1, emit_memory(HOST_AX, offsetof(struct block_cache, indirect)), 1);
+	emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(block));
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_CX, offsetof(struct block, next)));
+	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_memory(HOST_CX, offsetof(struct block, pc)));
+	uint8_t *found = emit_jump_if(e, CC_Z);
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_DX));
+	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12);
+	emit_alu(e, 4, ALU_XOR, HOST_CX, emit_register(HOST_DX));
+	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), JUMP_SLOTS - 1);
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_indexed(HOST_AX, HOST_CX, 3, offsetof(struct block_cache, jump)));
+	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_memory(HOST_CX, offsetof(struct block, pc)));
+	emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_end);
+	emit_patch(found, e->at);
+	emit_alu_imm(e, 4, ALU_CMP, emit_memory(HOST_CX, offsetof(struct block, key)), (int32_t)t->b->key);
+	emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_end);
+	if (ret)
+		emit_op(e, size, OP_LEA, dbt_host[REG_SP], emit_memory(dbt_host[REG_SP], (int32_t)by));
+	emit_op(e, 4, OP_GROUP5, 4, emit_memory(HOST_CX, offsetof(struct block, code))); /* JMP */
+	return true;
+}
+
+static void translate_end(struct translation *t, const struct uop *u)
+{
+	bool done;
+	if (u->op == UOP_jmp || u->op == UOP_fall)
+		translate_way(t, u->op == UOP_fall, emit_jump(t->e)), done = true;
+	else if (u->op >= UOP_j_o && u->op <= UOP_j_g) {
+		done = dbt_emit_condition(t, u->op - UOP_j_o);
+		if (done)
+			translate_branch(t, u->op - UOP_j_o);
+	} else if (u->op == UOP_jmp_reg || u->op == UOP_ret)
+		done = translate_indirect(t, u);
+	else
+		done = translate_fused(t, u);
+	if (!done)
+		emit_jump_to(t->e, t->d->exit_end);
+}
+
+/* ---- the block ---- */
+static void translate_uop(struct translation *t, const struct uop *u)
+{
+	unsigned facts = uop_facts[u->op];
+	if (dbt_emit_alu(t, u) || dbt_emit_memory(t, u))
+		return;
+	translate_call(t, u, translate_address(t->rows[u->op].call), facts & FACT_STOP);
+	t->live = LIVE_NONE;
+	if (facts & (FACT_SETS | FACT_USES | FACT_STOP))
+		t->flags = -1;
+}
+
+static void translate_sites(struct translation *t)
+{
+	for (unsigned i = 0; i < t->sites; i++) {
+		const struct dbt_site *s = &t->site[i];
+		emit_patch(s->from, t->e->at);
+		if (s->u)
+			translate_call(t, s->u, (uint64_t)(uintptr_t)t->rows[s->u->op].slow, true);
+		else
+			emit_call_to(t->e, t->d->drain);
+		emit_jump_to(t->e, s->back);
+	}
+}
+
+bool dbt_translate(struct cpu *cpu, struct dbt *d, struct block *b)
+{
+	bool observed = cpu->blocks->observed;
+	struct translation t; /* large: its list of slow paths is not cleared */
+	t.d = d, t.b = b, t.e = &d->emit, t.rows = observed ? dbt_rows_observed : dbt_rows, t.observed = observed, t.flags = -1, t.live = LIVE_NONE, t.sites = 0;
+	uint8_t *start = d->emit.at;
+	const uint8_t *body = translate_entry(&t);
+	const struct uop *u = b->uop;
+	for (; t.rows[u->op].shape != SHAPE_END; u++)
+		translate_uop(&t, u);
+	translate_end(&t, u);
+	translate_sites(&t);
+	if (d->emit.full) {
+		b->site[0] = b->site[1] = NULL;
+		d->emit.at = start;
+		return false;
+	}
+	b->code = start + d->emit.to_run;
+	b->body = body + d->emit.to_run;
+	return true;
+}

@@ -1,0 +1,313 @@
+/*
+ * Proves that what the translator emits for a micro-op is what the micro-op's C function does: every row of uops.def that cannot leave its block, over corner and random operands,
+ * with every register class (in a real register, in memory), after different flag writers, before and behind a writer that makes its flags dead; loads and stores of every form,
+ * hits, misses and page crossings, functional and with their events; comparisons and branches by the way they go. Independent reference: the C functions (isa/uop_*.h), which
+ * test_native_*.c hold against the real CPU.
+ */
+#include "flat_port.h"
+#include "isa/engine_dbt.h"
+#include "isa/flags.h"
+#include "isa/uop_control.h"
+#include <CUnit/Basic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MEMORY = 1 << 16, ROUNDS = 300, MOST_UOPS = 6 };
+
+struct side { /* one of the two cpus */
+	struct cpu cpu;
+	struct phys phys;
+	struct flat_port port;
+	struct event_sink sink;
+	struct block *block;
+};
+
+static uint64_t random_next(uint64_t *s) /* xorshift64* (Vigna, 2016) */
+{
+	*s ^= *s >> 12, *s ^= *s << 25, *s ^= *s >> 27;
+	return *s * 2685821657736338717ull;
+}
+
+static uint64_t random_operand(uint64_t *s)
+{
+	static const uint64_t corner[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff, 0x8000000000000000, ~0ull };
+	uint64_t r = random_next(s);
+	return r >> 60 < 8 ? corner[(r & 0xffff) % (sizeof corner / sizeof *corner)] : random_next(s);
+}
+
+static void side_open(struct side *d, bool observed)
+{
+	memset(d, 0, sizeof *d);
+	CU_ASSERT_TRUE_FATAL(phys_create(&d->phys, MEMORY) && event_sink_create(&d->sink, 64));
+	d->sink.on = observed;
+	d->cpu.events = &d->sink;
+	d->cpu.features = (struct cpu_features *)&cpu_features_all;
+	flat_port_attach(&d->port, &d->cpu, &d->phys);
+	d->cpu.blocks = block_cache_create(1 << 20, NULL);
+	d->cpu.blocks->observed = observed;
+	cpu_reset(&d->cpu);
+	d->cpu.cr0 = CR0_PE | CR0_ET | CR0_NE;
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		segment_set_flat(&d->cpu, i, 8, 0, i == SEG_CS, 4);
+	cpu_mode_update(&d->cpu);
+	d->block = calloc(1, sizeof *d->block + MOST_UOPS * sizeof(struct uop));
+}
+
+static void side_close(struct side *d)
+{
+	block_cache_destroy(d->cpu.blocks);
+	event_sink_destroy(&d->sink);
+	phys_destroy(&d->phys);
+	free(d->block);
+}
+
+struct pair {
+	struct side *want, *got;
+	struct dbt *dbt;
+	const struct dbt_row *rows;
+	uint64_t seed;
+	unsigned long cases, emitted;
+};
+
+static struct pair pair_open(bool observed)
+{
+	struct pair p = { aligned_alloc(64, (sizeof(struct side) + 63) & ~63ull), aligned_alloc(64, (sizeof(struct side) + 63) & ~63ull), dbt_create(), observed ? dbt_rows_observed : dbt_rows,
+		0x243f6a8885a308d3ull, 0, 0 };
+	CU_ASSERT_PTR_NOT_NULL_FATAL(p.dbt);
+	side_open(p.want, observed);
+	side_open(p.got, observed);
+	p.dbt->events_on = observed;
+	return p;
+}
+
+static void pair_close(struct pair *p)
+{
+	dbt_destroy(p->dbt);
+	side_close(p->want);
+	side_close(p->got);
+	free(p->want);
+	free(p->got);
+}
+
+/* The same random state on both sides. */
+static void pair_fill(struct pair *p)
+{
+	struct cpu *a = &p->want->cpu, *b = &p->got->cpu;
+	for (unsigned i = 0; i < REG_COUNT; i++)
+		a->reg[i] = b->reg[i] = i == REG_ZERO ? 0 : random_operand(&p->seed);
+	for (unsigned i = 0; i < 16; i++)
+		a->xmm[i].q[0] = b->xmm[i].q[0] = random_next(&p->seed), a->xmm[i].q[1] = b->xmm[i].q[1] = random_next(&p->seed);
+	for (unsigned i = 0; i < 2; i++)
+		a->xmm_temp[i].q[0] = b->xmm_temp[i].q[0] = random_next(&p->seed), a->xmm_temp[i].q[1] = b->xmm_temp[i].q[1] = random_next(&p->seed);
+	flags_set(a, (uint32_t)random_next(&p->seed) & FLAGS_ARITH);
+	flags_set(b, flags_get(a));
+	p->want->sink.next = p->want->sink.buffer;
+	p->got->sink.next = p->got->sink.buffer;
+}
+
+/* Runs the block's micro-ops by their C functions on one side and as emitted code on the other; returns whether all that can be seen agrees. */
+static bool pair_run(struct pair *p, const struct uop *u, unsigned n)
+{
+	struct side *w = p->want, *g = p->got;
+	for (unsigned i = 0; i < 2; i++) {
+		struct side *s = i ? g : w;
+		struct block *b = s->block;
+		memset(b, 0, sizeof *b);
+		*b = (struct block){ .pc = 0x1000, .insns = (uint8_t)n, .key = 4 | KEY_FLAT_CS | KEY_FLAT_SS, .uops = (uint16_t)n, .next = { s->cpu.blocks->nowhere, s->cpu.blocks->nowhere },
+			.next_pc = { 0x2000, 0x3000 }, .id = 7 };
+		memcpy(b->uop, u, n * sizeof *u);
+		s->cpu.block = b;
+		s->cpu.at = NULL;
+		s->cpu.rip = b->pc;
+		s->cpu.budget = 100;
+		s->cpu.icount = 1000;
+		s->cpu.stamp = 77; /* nobody's */
+	}
+	for (unsigned i = 0; i + 1 < n; i++)
+		p->rows[u[i].op].call(&w->cpu, &w->block->uop[i]);
+	p->rows[u[n - 1].op].end(&w->cpu, &w->block->uop[n - 1]);
+	p->dbt->emit.at = p->dbt->first;
+	CU_ASSERT_TRUE_FATAL(dbt_translate(&g->cpu, p->dbt, g->block));
+	struct dbt_exit x = p->dbt->enter(&g->cpu, g->block->body);
+	if (x.kind == EXIT_END)
+		p->rows[u[n - 1].op].end(&g->cpu, &g->block->uop[n - 1]);
+	else
+		g->cpu.rip = g->block->next_pc[x.kind == EXIT_CHAIN1];
+	p->cases++;
+	p->emitted += x.kind != EXIT_END;
+	w->cpu.reg[REG_SINK] = g->cpu.reg[REG_SINK];
+	size_t events = (size_t)(w->sink.next - w->sink.buffer);
+	return !memcmp(w->cpu.reg, g->cpu.reg, sizeof w->cpu.reg) && flags_get(&w->cpu) == flags_get(&g->cpu) && w->cpu.rip == g->cpu.rip && w->cpu.budget == g->cpu.budget &&
+		w->cpu.icount == g->cpu.icount && !memcmp(w->cpu.xmm, g->cpu.xmm, sizeof w->cpu.xmm) && !memcmp(w->cpu.xmm_temp, g->cpu.xmm_temp, sizeof w->cpu.xmm_temp) &&
+		w->cpu.eflags == g->cpu.eflags && events == (size_t)(g->sink.next - g->sink.buffer) && !memcmp(w->sink.buffer, g->sink.buffer, events * sizeof(struct event)) &&
+		!memcmp(w->phys.bytes, g->phys.bytes, MEMORY);
+}
+
+static void pair_check(struct pair *p, const struct uop *u, unsigned n, unsigned under_test)
+{
+	if (pair_run(p, u, n))
+		return;
+	printf("\n    %s (dst %u a %u b %u index %u imm %llx disp %d), the %u. of:", uop_names[u[under_test].op], u[under_test].dst, u[under_test].a, u[under_test].b, u[under_test].index,
+	       (unsigned long long)u[under_test].imm, u[under_test].disp, under_test + 1);
+	for (unsigned i = 0; i < n; i++)
+		printf(" %s", uop_names[u[i].op]);
+	for (unsigned i = 0; i < REG_COUNT; i++)
+		if (p->want->cpu.reg[i] != p->got->cpu.reg[i])
+			printf("\n      reg %u: C %llx, emitted %llx", i, (unsigned long long)p->want->cpu.reg[i], (unsigned long long)p->got->cpu.reg[i]);
+	printf("\n      flags: C %x, emitted %x; rip: C %llx, emitted %llx\n", flags_get(&p->want->cpu), flags_get(&p->got->cpu), (unsigned long long)p->want->cpu.rip,
+	       (unsigned long long)p->got->cpu.rip);
+	CU_FAIL("emitted code and C function differ");
+	exit(1); /* one is enough to look at */
+}
+
+static uint8_t random_register(struct pair *p)
+{
+	static const uint8_t some[] = { REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI, REG_DI, REG_R8, REG_R9, REG_R12, REG_T0, REG_T1 };
+	return some[random_next(&p->seed) % sizeof some];
+}
+
+static bool starts(const char *name, const char *with) { return !strncmp(name, with, strlen(with)); }
+
+/* Operands that a crack could have given: counts of shifts are masked and not zero; XMM numbers where the row takes them. */
+static struct uop random_uop(struct pair *p, unsigned op)
+{
+	const char *name = uop_names[op];
+	struct uop u = { .op = (uint16_t)op, .dst = random_register(p), .a = random_register(p), .b = random_register(p), .index = random_register(p), .scale = random_next(&p->seed) & 3,
+		.seg = SEG_DS, .imm = random_operand(&p->seed), .disp = (int32_t)random_operand(&p->seed), .size = 4 };
+	static const char *const counted[] = { "shl", "shr", "sar", "rol", "ror", "rcl", "rcr" }; /* and SHLD, SHRD */
+	for (unsigned i = 0; i < sizeof counted / sizeof *counted; i++)
+		if (starts(name, counted[i])) {
+			unsigned bits = (unsigned)strtoul(name + 3 + (name[3] == 'd'), NULL, 10), most = bits == 64 ? 63 : 31;
+			if (name[1] == 'c' || name[3] == 'd')
+				most = bits - 1;
+			u.imm = 1 + random_next(&p->seed) % most;
+		}
+	if (random_next(&p->seed) & 1)
+		u.a = u.dst;
+	if (starts(name, "x_")) {
+		bool from_gpr = starts(name, "x_from"), to_gpr = starts(name, "x_to");
+		u.dst = to_gpr ? u.dst : random_next(&p->seed) % 18;
+		u.a = from_gpr ? u.a : random_next(&p->seed) % 18;
+		u.size = random_next(&p->seed) & 1 ? 8 : 4;
+	}
+	if (starts(name, "add_sp"))
+		u.imm = random_next(&p->seed) & 1 ? 0xffff : 0xffffffff;
+	return u;
+}
+
+/* Rows that flags come from: a nop leaves what was there. */
+static unsigned random_writer(struct pair *p)
+{
+	static const uint16_t some[] = { UOP_nop, UOP_nop, UOP_add32_rr, UOP_sub64_rr, UOP_cmp8_ri, UOP_and16_rr, UOP_inc32, UOP_dec64, UOP_shr32_ri, UOP_shl64_ri, UOP_sar32_ri, UOP_adc32_rr,
+		UOP_sbb64_rr, UOP_neg32, UOP_imul32_rr, UOP_rol32_ri, UOP_xor64_rr, UOP_add8_rr, UOP_bt32 };
+	return some[random_next(&p->seed) % (sizeof some / sizeof *some)];
+}
+
+static void test_plain(void)
+{
+	struct pair p = pair_open(false);
+	for (unsigned op = 0; op < UOP_COUNT; op++) {
+		if (p.rows[op].shape != SHAPE_PLAIN || uop_facts[op] & FACT_STOP)
+			continue;
+		for (unsigned i = 0; i < ROUNDS; i++) {
+			static const uint16_t after[] = { UOP_fall, UOP_j_z, UOP_j_be, UOP_j_l };
+			struct uop u[4] = { random_uop(&p, random_writer(&p)), random_uop(&p, op), random_uop(&p, i & 1 ? UOP_cmp32_rr : UOP_nop), random_uop(&p, after[i % 4]) };
+			pair_fill(&p);
+			pair_check(&p, u, 4, 1);
+		}
+	}
+	CU_ASSERT_TRUE(p.cases > 10000);
+	printf("%lu blocks ", p.cases);
+	pair_close(&p);
+}
+
+/* Every condition after every kind of flag writer, the adjacent one and one with moves between. */
+static void test_branches(void)
+{
+	struct pair p = pair_open(false);
+	for (unsigned op = 0; op < UOP_COUNT; op++) {
+		bool fused = op >= UOP_jcmp8_rr_b && op <= UOP_jdec64_nz, jcc = op >= UOP_j_o && op <= UOP_j_g;
+		for (unsigned i = 0; (fused || jcc) && i < 4 * ROUNDS; i++) {
+			struct uop u[3] = { random_uop(&p, random_writer(&p)), random_uop(&p, i & 1 ? UOP_mov32 : UOP_not32), random_uop(&p, op) };
+			if (op >= UOP_jdec32_z && op <= UOP_jdec64_nz)
+				u[2].a = u[2].dst;
+			pair_fill(&p);
+			if (i & 2)
+				p.want->cpu.reg[u[2].a] = p.got->cpu.reg[u[2].a] = p.want->cpu.reg[u[2].b];
+			pair_check(&p, u, 3, 2);
+		}
+	}
+	printf("%lu blocks, %lu by emitted branches ", p.cases, p.emitted);
+	pair_close(&p);
+}
+
+/* Operands whose address lies in memory: hits, misses of the fast table, page crossings. */
+static void place_operands(struct pair *p, struct uop *u, unsigned form)
+{
+	uint64_t at = 0x100 + random_next(&p->seed) % (MEMORY - 0x2000), index = random_next(&p->seed) & 0xff;
+	if (random_next(&p->seed) & 1)
+		at = (at & ~0xfffull) + 0x1000 - random_next(&p->seed) % 17;
+	if (random_next(&p->seed) & 1)
+		at &= ~15ull;
+	u->disp = (int32_t)(random_next(&p->seed) & 0x3f) - 0x20;
+	u->imm = form == MEMORY_FORM_abs ? at : u->imm;
+	u->index = form == MEMORY_FORM_bd || form == MEMORY_FORM_bd32 || random_next(&p->seed) & 1 ? REG_ZERO : REG_SI;
+	u->a = p->rows[u->op].family >= FAMILY_pop32 || starts(uop_names[u->op], "push") || starts(uop_names[u->op], "pop") ? REG_SP : random_next(&p->seed) & 1 ? REG_BX : REG_R12;
+	struct cpu *side[] = { &p->want->cpu, &p->got->cpu };
+	for (unsigned i = 0; i < 2; i++) {
+		side[i]->reg[REG_SI] = index;
+		side[i]->reg[u->a] = at - (uint64_t)(int64_t)u->disp - (u->index == REG_SI ? index << u->scale : 0);
+	}
+}
+
+static void memory_rows(bool observed)
+{
+	struct pair p = pair_open(observed);
+	for (unsigned i = 0; i < MEMORY; i++)
+		p.want->phys.bytes[i] = p.got->phys.bytes[i] = (uint8_t)random_next(&p.seed);
+	for (unsigned op = 0; op < UOP_COUNT; op++) {
+		const struct dbt_row *row = &p.rows[op];
+		if (row->shape == SHAPE_PLAIN || row->shape == SHAPE_END)
+			continue;
+		for (unsigned i = 0; i < ROUNDS; i++) {
+			struct uop u[3] = { random_uop(&p, random_writer(&p)), random_uop(&p, op), random_uop(&p, UOP_fall) };
+			bool xmm = row->shape == SHAPE_LOADX || row->shape == SHAPE_STOREX;
+			bool aligned = xmm && uop_names[op][strcspn(uop_names[op], ".") - 1] == 'a';
+			u[0].dst = REG_DX, u[0].a = REG_DI; /* not the address */
+			u[1].dst = xmm ? random_next(&p.seed) % 18 : u[1].dst;
+			u[1].b = xmm ? random_next(&p.seed) % 18 : u[1].b;
+			pair_fill(&p);
+			place_operands(&p, &u[1], row->form);
+			if (aligned) { /* what is not aligned faults, and leaves */
+				struct cpu *side[] = { &p.want->cpu, &p.got->cpu };
+				uint64_t off = (row->form == MEMORY_FORM_abs ? u[1].imm : uop_ea(&p.want->cpu, &u[1])) & 15;
+				u[1].imm -= row->form == MEMORY_FORM_abs ? off : 0;
+				for (unsigned k = 0; k < 2; k++)
+					side[k]->reg[u[1].a] -= off;
+			}
+			if (i % 5 == 0)
+				flat_set_absent(&p.want->port, &p.want->cpu, ~0ull), flat_set_absent(&p.got->port, &p.got->cpu, ~0ull);
+			pair_check(&p, u, 3, 1);
+		}
+	}
+	printf("%lu blocks ", p.cases);
+	pair_close(&p);
+}
+static void test_memory(void) { memory_rows(false); }
+static void test_memory_observed(void) { memory_rows(true); }
+
+int main(void)
+{
+	if (CU_initialize_registry() != CUE_SUCCESS)
+		return CU_get_error();
+	CU_pSuite s = CU_add_suite("dbt", NULL, NULL);
+	CU_add_test(s, "micro-ops in registers", test_plain);
+	CU_add_test(s, "branches", test_branches);
+	CU_add_test(s, "loads and stores", test_memory);
+	CU_add_test(s, "loads and stores, with events", test_memory_observed);
+	CU_basic_set_mode(CU_BRM_VERBOSE);
+	CU_basic_run_tests();
+	unsigned failed = CU_get_number_of_failures();
+	CU_cleanup_registry();
+	return failed ? 1 : 0;
+}
