@@ -215,6 +215,7 @@ static void json_sampling(struct json *j, const struct run_result *r)
 	json_uint(j, "warmed_instructions", s->warmed);
 	json_uint(j, "warmed_cycles", s->warmed_cycles);
 	json_uint(j, "skips", s->skips);
+	json_real(j, "skewness", s->skewness);
 	json_uint(j, "idle_cycles", s->idle);
 	const struct result_estimate *e = sampling_estimate(r, "cycles");
 	if (e) {

@@ -200,8 +200,9 @@ static bool sampling_write(struct results_db *db, const struct run_result *r, in
 	const struct result_sampling *s = &r->sampling;
 	if (!s->on)
 		return true;
-	bool ok = db_insert(db, "INSERT INTO sampling VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "iiiiiiiiiiiii", run, (int64_t)s->interval, (int64_t)s->warmup, (int64_t)s->window, (int64_t)s->head, (int64_t)s->seed,
-		(int64_t)s->offset, (int64_t)s->windows, (int64_t)s->measured, (int64_t)s->warmed, (int64_t)s->skips, (int64_t)s->warmed_cycles, (int64_t)s->idle);
+	bool ok = db_insert(db, "INSERT INTO sampling VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "iiiiiiiiiiiiid", run, (int64_t)s->interval, (int64_t)s->warmup, (int64_t)s->window, (int64_t)s->head, (int64_t)s->seed,
+		(int64_t)s->offset, (int64_t)s->windows, (int64_t)s->measured, (int64_t)s->warmed, (int64_t)s->skips, (int64_t)s->warmed_cycles, (int64_t)s->idle,
+		s->skewness);
 	for (unsigned i = 0; ok && i < s->estimates; i++) {
 		const struct result_estimate *e = &s->estimate[i];
 		ok = db_insert(db, "INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)", "itdddd", run, e->name, e->mean, e->error, sampling_half_width(r, e, sampling_confidences[0]),

@@ -27,6 +27,8 @@ const struct result_estimate *sampling_estimate(const struct run_result *r, cons
 
 /* ---- text ---- */
 
+#define WINDOWS_FEWEST 30 /* the rule of thumb for a normal mean; what skewness adds, 25 G1^2, is Cochran's, Sampling Techniques, 1977, 2.15 */
+
 static void estimate_print(FILE *out, const struct run_result *r, const struct result_estimate *e)
 {
 	const char *shown = !strcmp(e->name, "cycles") ? "cycles, but for idle ones" : e->name;
@@ -81,10 +83,11 @@ void sampling_print(FILE *out, const struct run_result *r)
 			estimate_print(out, r, &s->estimate[i]);
 	bound_print(out, r);
 	if (s->skips && s->warmed)
-		fprintf(out, "  an instruction took %.3f cycles in warm-ups. The intervals do not cover what windows inherit from a cold start: where that is far from the windows' mean,\n"
-			"  make sampling.warmup larger; from %" PRIu64 " on the models are never cold\n", (double)s->warmed_cycles / (double)s->warmed, s->interval - s->window);
+		fprintf(out, "  windows may be colder than the run, which no interval covers: with a longer sampling.warmup the mean must stay (from %" PRIu64 " on nothing\n"
+			"  is ever cold). An instruction took %.3f cycles in warm-ups\n", s->interval - s->window, (double)s->warmed_cycles / (double)s->warmed);
 	else if (s->skips)
 		fprintf(out, "  without warm-up each window begins with cold TLBs: set sampling.warmup\n");
-	if (s->windows < 30 && s->measured < r->instructions)
-		fprintf(out, "  fewer than 30 windows: the intervals take for granted that windows are distributed normally; make sampling.interval smaller\n");
+	double enough = WINDOWS_FEWEST + 25 * s->skewness * s->skewness;
+	if ((double)s->windows < enough && s->measured < r->instructions)
+		fprintf(out, "  too few windows: their cycles are so uneven (skewness %.1f) that intervals can be trusted from %.0f windows on; make sampling.interval smaller\n", s->skewness, enough);
 }

@@ -47,7 +47,8 @@ CREATE TABLE sampling (                -- runs that were sampled: their cycles, 
 	interval INTEGER NOT NULL, warmup INTEGER NOT NULL, window INTEGER NOT NULL, head INTEGER NOT NULL, seed INTEGER NOT NULL, first INTEGER NOT NULL, -- the schedule, in instructions
 	windows INTEGER NOT NULL, measured INTEGER NOT NULL, warmed INTEGER NOT NULL, -- instructions
 	skips INTEGER NOT NULL, warmed_cycles INTEGER NOT NULL,
-	idle INTEGER NOT NULL              -- cycles: not estimated
+	idle INTEGER NOT NULL,             -- cycles: not estimated
+	skewness REAL NOT NULL             -- of the windows' cycles: intervals hold from 25 skewness^2 windows on (Cochran 1977, 2.15)
 );
 CREATE TABLE samples (                 -- what they estimate, an instruction
 	run INTEGER NOT NULL REFERENCES sampling, name TEXT NOT NULL,

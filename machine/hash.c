@@ -32,15 +32,11 @@ static inline void lanes_take(uint64_t lane[4], const uint64_t word[4])
 void machine_user_call(void *self, const struct cpu *cpu)
 {
 	struct machine *m = self;
-	uint64_t lane[4] = { cpu_insn_start(cpu), 1, 2, 3 }, word[16];
-	if (cpu->code_size == 8) {
-		memcpy(word, cpu->reg, sizeof word);
-		word[REG_CX] = word[REG_R11] = 0;
-		for (unsigned r = 0; r < 16; r += 4)
-			lanes_take(lane, word + r);
-	} else {
-		for (unsigned r = 0; r < 4; r++)
-			word[r] = (uint32_t)cpu->reg[r] | cpu->reg[r + 4] << 32;
+	uint64_t lane[4] = { cpu_insn_start(cpu), 1, 2, 3 }, word[4];
+	bool wide = cpu->code_size == 8;
+	for (unsigned r = 0; r < (wide ? 16 : 8); r += 4) {
+		for (unsigned i = 0; i < 4; i++)
+			word[i] = !wide ? (uint32_t)cpu->reg[r + i] : r + i == REG_CX || r + i == REG_R11 ? 0 : cpu->reg[r + i];
 		lanes_take(lane, word);
 	}
 	m->calls_hash += hash_word(lane[0] ^ (lane[1] << 17 | lane[1] >> 47), lane[2] ^ (lane[3] << 31 | lane[3] >> 33));

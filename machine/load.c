@@ -3,6 +3,7 @@
 #include "machine_private.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 enum { FILE_MOST = 1 << 30, MODULES_MOST = 16 };
 
@@ -27,6 +28,9 @@ bool load_file_read(struct load_file *f, const char *path, struct load_error *e)
 {
 	*f = (struct load_file){ 0 };
 	snprintf(f->path, sizeof f->path, "%s", path);
+	struct stat about;
+	if (!stat(path, &about) && !S_ISREG(about.st_mode)) /* asked first: opening a pipe that nobody writes to never ends */
+		return load_fail(e, f, "not a regular file: give the path of a kernel or module");
 	FILE *in = fopen(path, "rb");
 	if (!in)
 		return load_fail(e, f, "cannot open: %s: check the path", strerror(errno));

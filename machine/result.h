@@ -26,6 +26,7 @@ struct result_sampling {
 	uint64_t windows, measured, warmed;              /* windows behind the head; instructions in head and windows; and in warm-ups */
 	uint64_t skips, warmed_cycles;                   /* times the models were left out; cycles of the warm-ups, but for idle ones: far above the windows', warm-ups are too short */
 	uint64_t idle;                                   /* cycles halted: known for the whole run, not estimated */
+	double skewness;                                 /* of the windows' cycles (Fisher's G1); 0: fewer than two windows */
 	unsigned estimates; struct result_estimate estimate[1 + CAUSES + RESULT_METRICS]; /* those that are not 0; "cycles" is first, if there was a window */
 };
 struct run_result {

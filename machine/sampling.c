@@ -40,6 +40,7 @@ struct sampling {
 	uint64_t windows, measured, warmed, skips; /* without the head */
 	uint64_t warmed_cycles, busy; /* of all warm-ups; when the present one began */
 	wide instructions_squares;
+	wide cubes[4];               /* of a window's cycles y and instructions x, summed: yyy, yyx, yxx, xxx */
 	struct series series[SERIES];
 	struct part exit[TIMING_EXITS][2], work[TIMING_EXITS]; /* transition and handler cycles by reason; VMM cycles by kind */
 	struct timing_snapshot at, end; /* of the present window */
@@ -142,15 +143,20 @@ static void series_add(struct sampling *s, unsigned i, int64_t count, uint64_t i
 	r->products += (wide)count * (int64_t)instructions;
 }
 
-static void window_count(struct sampling *s, uint64_t instructions)
+static void window_count(struct sampling *s, int64_t busy, uint64_t instructions)
 {
+	wide y = busy, x = (int64_t)instructions;
 	if (s->in_head) {
 		s->head += instructions;
 		return;
 	}
 	s->windows++;
 	s->measured += instructions;
-	s->instructions_squares += (wide)instructions * instructions;
+	s->instructions_squares += x * x;
+	s->cubes[0] += y * y * y;
+	s->cubes[1] += y * y * x;
+	s->cubes[2] += y * x * x;
+	s->cubes[3] += x * x * x;
 }
 
 static void window_end(struct machine *m, uint64_t instructions)
@@ -173,7 +179,7 @@ static void window_end(struct machine *m, uint64_t instructions)
 		part_add(&s->exit[i][1], s->in_head, s->end.exit[i].handler_cycles, s->at.exit[i].handler_cycles);
 		part_add(&s->work[i], s->in_head, s->end.work[i], s->at.work[i]);
 	}
-	window_count(s, instructions);
+	window_count(s, busy, instructions);
 	s->rate_cycles = busy > 0 ? (uint64_t)busy : 1;
 	s->rate_instructions = instructions;
 }
@@ -263,6 +269,25 @@ static uint64_t part_whole(const struct machine *m, const struct part *p)
 	return whole_run(m, p->head, p->sum);
 }
 
+/* Of the squares of the windows' residuals from the ratio. */
+static long double residual_squares(const struct sampling *s, const struct series *r)
+{
+	long double ratio = (long double)r->sum / s->measured;
+	long double sum = (long double)r->squares - 2 * ratio * (long double)r->products + ratio * ratio * (long double)s->instructions_squares;
+	return sum > 0 ? sum : 0;
+}
+
+/* Third moment of the residuals over the 3/2nd power of the second. */
+static double skewness(const struct sampling *s)
+{
+	long double squares = s->windows > 1 ? residual_squares(s, &s->series[0]) : 0, n = s->windows;
+	if (squares <= 0)
+		return 0;
+	long double q = (long double)s->series[0].sum / s->measured;
+	long double cubes = (long double)s->cubes[0] - 3 * q * (long double)s->cubes[1] + 3 * q * q * (long double)s->cubes[2] - q * q * q * (long double)s->cubes[3];
+	return (double)(cubes / n / powl(squares / n, 1.5L));
+}
+
 /* NaN: not known. */
 static double standard_error(const struct machine *m, const struct series *r)
 {
@@ -272,9 +297,7 @@ static double standard_error(const struct machine *m, const struct series *r)
 		return 0;
 	if (s->windows < 2)
 		return (double)NAN;
-	long double ratio = (long double)r->sum / x;
-	long double residuals = (long double)r->squares - 2 * ratio * (long double)r->products + ratio * ratio * (long double)s->instructions_squares;
-	long double variance = residuals > 0 ? residuals / (n - 1) : 0;
+	long double variance = residual_squares(s, r) / (n - 1);
 	return (double)(sqrtl(n * variance * (1 - x / rest)) / x * (rest / all));
 }
 
@@ -309,7 +332,7 @@ void sampling_fill(const struct machine *m, struct run_result *r)
 	const struct sampling *s = m->sampling;
 	const struct sampling_config *c = &s->config;
 	r->sampling = (struct result_sampling){ .on = true, .interval = c->interval, .warmup = c->warmup, .window = c->window, .head = c->head, .seed = c->seed, .offset = s->offset, .windows = s->windows,
-		.measured = s->measured + s->head, .warmed = s->warmed, .skips = s->skips, .warmed_cycles = s->warmed_cycles, .idle = m->idle };
+		.measured = s->measured + s->head, .warmed = s->warmed, .skips = s->skips, .warmed_cycles = s->warmed_cycles, .idle = m->idle, .skewness = skewness(s) };
 	estimate_add(m, &r->sampling, "", "cycles", &s->series[0]);
 	for (unsigned k = 0; k < CAUSES; k++) {
 		r->by_cause[k] = k == CAUSE_IDLE ? m->idle : whole_run(m, s->series[1 + k].head, s->series[1 + k].sum);

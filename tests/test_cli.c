@@ -93,6 +93,12 @@ static void test_configuration(void)
 	expect("run --technique nativ", 2, "did you mean \"native\"");
 	expect("run --set kernel=/nonexistent", 1, "/nonexistent");
 	expect("run --set kernel=" SOURCE_DIR "/cli/main.c", 1, "Multiboot");
+	expect("run --workload syscall --set preset.dram.banks=4294967295", 1, "banks must be 1 to 65536");
+	expect("run --set kernel=/tmp", 1, "not a regular file");
+	CU_ASSERT_EQUAL(system("rm -f test_cli.fifo; mkfifo test_cli.fifo"), 0);
+	expect("run --set kernel=test_cli.fifo", 1, "test_cli.fifo: not a regular file");
+	expect("trace info test_cli.fifo", 1, "test_cli.fifo: not a regular file");
+	unlink("test_cli.fifo");
 	expect("run --set images=/nonexistent", 1, "/nonexistent/kernel-x86_64.elf");
 	expect("run --workload syscall >/dev/null; cp " BINARY_DIR "/ringside test_cli.alone && ./test_cli.alone run; s=$?; rm test_cli.alone; (exit $s)", 2, "--set images=DIRECTORY");
 	expect("run --set machine=5", 2, "\"machine\" is a section");

@@ -115,6 +115,7 @@ static void intervals_check(unsigned technique, const char *cmdline, uint64_t in
 		CU_ASSERT_EQUAL(r->state_hash, whole->state_hash);
 		CU_ASSERT_EQUAL(r->machine_hash, whole->machine_hash);
 		CU_ASSERT_EQUAL(r->instructions, whole->instructions);
+		CU_ASSERT(isfinite(r->sampling.skewness) && r->sampling.skewness != 0);
 		CU_ASSERT(r->sampling.windows > 50 && r->sampling.measured < whole->instructions / 4);
 		interval_check(r, "cycles", (double)(whole->cycles - whole->by_cause[CAUSE_IDLE]) / n, score);
 		free(r);
@@ -256,7 +257,7 @@ static void test_short_run(void)
 	config_make(&c, TECHNIQUE_NATIVE, 64, "notimer init=forkwait n=1");
 	sampling_set(&c, 1ull << 40, 10, 10, 1);
 	struct run_result *r = guest_run(&c);
-	CU_ASSERT(r->sampling.windows == 0 && r->sampling.estimates == 0 && r->cycles == 0);
+	CU_ASSERT(r->sampling.windows == 0 && r->sampling.estimates == 0 && r->sampling.skewness == 0 && r->cycles == 0);
 	FILE *out = open_memstream(&text, &size);
 	CU_ASSERT_FATAL(out != NULL);
 	sampling_print(out, r);

@@ -2,7 +2,7 @@
  * Proves: several machines run in one process on threads and share nothing: every technique, in both widths, gives on threads the JSON, byte for byte, that it gives alone. Guest memory
  * costs real memory only where it was touched. A guest that writes ever new code does not fill real memory with what is remembered of it, and forgetting that changes no statistic.
  * Reference: the same machines one after another; the kernel's own count of resident pages (/proc/self/statm); the same run with a dictionary that forgets nothing.
- * Under -fsanitize=thread (CMAKE_C_FLAGS) the first test is the proof that there is no race.
+ * Under -fsanitize=thread (CMAKE_C_FLAGS) the first test is the proof that there is no race; the second then measures that sanitizer's own memory, and fails.
  */
 #include "../analysis/results.h"
 #include "guest_config.h"

@@ -59,7 +59,10 @@ bool tlb_array_create(struct tlb_array *a, const struct tlb_geometry *g, uint64_
 	a->entry = calloc(a->slots, sizeof *a->entry);
 	a->order = calloc(a->slots, sizeof *a->order);
 	a->tree = calloc(a->sets, sizeof *a->tree);
-	a->candidate = calloc(a->ways, sizeof *a->candidate);
+	a->low_bits = a->organisation->low_bits && !(a->sets & (a->sets - 1));
+	a->candidate = calloc(a->low_bits ? a->slots : a->ways, sizeof *a->candidate);
+	for (unsigned i = 0; a->low_bits && a->candidate && i < a->slots; i++)
+		a->candidate[i] = i;
 	a->live = calloc((a->slots + 63) / 64, sizeof *a->live);
 	if (a->tag && a->entry && a->order && a->tree && a->candidate && a->live)
 		return true;
@@ -91,7 +94,7 @@ uint32_t tlb_array_lookup(struct tlb_array *a, uint64_t gva, unsigned shift, uin
 {
 	if (!a->sizes[tlb_size_index(shift)])
 		return UINT32_MAX;
-	uint32_t slot = a->organisation->find(a, tlb_tag(gva, shift), tags);
+	uint32_t slot = tlb_array_find(a, tlb_tag(gva, shift), tags);
 	if (slot != UINT32_MAX)
 		a->replacement->touch(a, slot);
 	return slot;
@@ -128,14 +131,21 @@ void tlb_array_kill(struct tlb_array *a, uint32_t slot)
 uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_entry *e)
 {
 	uint32_t slot = UINT32_MAX;
-	a->organisation->candidates(a, tlb_tag(gva, e->shift), a->candidate);
-	for (unsigned i = 0; i < a->ways && slot == UINT32_MAX && a->valid < a->slots; i++)
-		if (!a->tag[a->candidate[i]])
-			slot = a->candidate[i];
+	uint64_t tag = tlb_tag(gva, e->shift);
+	unsigned *candidate = a->candidate;
+	if (a->low_bits)
+		candidate += tlb_set_first(a, tag);
+	else
+		a->organisation->candidates(a, tag, candidate);
+	for (unsigned i = 0; i < a->ways && a->valid < a->slots; i++)
+		if (!a->tag[candidate[i]]) {
+			slot = candidate[i];
+			break;
+		}
 	if (slot == UINT32_MAX)
-		slot = a->replacement->victim(a, a->candidate);
+		slot = a->replacement->victim(a, candidate);
 	tlb_array_kill(a, slot);
-	a->tag[slot] = tlb_tag(gva, e->shift);
+	a->tag[slot] = tag;
 	a->live[slot / 64] |= 1ull << slot % 64;
 	a->entry[slot] = *e;
 	a->valid++;

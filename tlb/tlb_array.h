@@ -7,6 +7,7 @@
 #ifndef TLB_ARRAY_H
 #define TLB_ARRAY_H
 #include "tlb_model.h"
+#include <emmintrin.h>
 
 #define TLB_MAX_WAYS 4096 /* fully associative arrays are one set */
 
@@ -28,7 +29,8 @@ struct tlb_array {
 	struct tlb_entry *entry;
 	uint64_t *order;            /* LRU, FIFO: when a slot was touched, filled */
 	uint64_t *tree;             /* PLRU: the bits of a set */
-	unsigned *candidate;        /* [ways]: scratch for insertions */
+	unsigned *candidate;        /* [ways]: scratch for insertions; low_bits: [slots], and holds its own indices */
+	bool low_bits;              /* set = the low bits of the page number, slots n * ways ..: what organisation->find and candidates do is known here, and needs no call */
 	uint64_t *live;             /* a bit a slot: valid. What a flush looks at */
 	unsigned valid, sizes[3];   /* entries now; of them 4K, 2M/4M, 1G: a lookup skips sizes that are not there */
 	uint64_t *clock;            /* of the model: counts touches */
@@ -45,6 +47,7 @@ struct tlb_organisation {
 	/* The a->ways slots where the tag may live. */
 	void (*candidates)(const struct tlb_array *a, uint64_t tag, unsigned *slot);
 	bool partitioned; /* slots n * ways .. n * ways + ways - 1 are the candidates of a tag: what PLRU needs */
+	bool low_bits;    /* and n is the page number modulo the number of sets */
 };
 
 struct tlb_replacement {
@@ -62,6 +65,8 @@ const struct tlb_replacement *tlb_replacement_find(const char *name);   /* NULL 
 
 bool tlb_array_create(struct tlb_array *a, const struct tlb_geometry *g, uint64_t *clock, struct tlb_fast_slot *fast, char *error, size_t error_size);
 void tlb_array_destroy(struct tlb_array *a);
+/* Looks up one page size: the slot or UINT32_MAX. Changes nothing. */
+static inline uint32_t tlb_array_find(const struct tlb_array *a, uint64_t tag, uint32_t tags);
 /* Looks up one page size; a hit counts as a touch. UINT32_MAX: miss. */
 uint32_t tlb_array_lookup(struct tlb_array *a, uint64_t gva, unsigned shift, uint32_t tags);
 /* Puts e (covering gva) where the policy says. Returns the slot. */
@@ -80,15 +85,40 @@ static inline uint64_t tlb_slot_gva(const struct tlb_array *a, uint32_t slot) { 
 /* The slow half of tlb_scan(): the page is there, but perhaps for other tags. */
 uint32_t tlb_scan_slow(const struct tlb_array *a, uint32_t first, unsigned n, uint64_t tag, uint32_t tags);
 
-/* Scans a set of consecutive slots: for organisations. Looks at all of them, because where a hit is cannot be predicted. */
+/* The last of n tags that equals `tag`, or UINT32_MAX. Four at a time by their low halves, which hardly ever agree by chance; SSE2 is part of x86-64. */
+static inline uint32_t tlb_tag_find(const uint64_t *t, unsigned n, uint64_t tag)
+{
+	const __m128i want = _mm_set1_epi32((int)(uint32_t)tag);
+	while (n & 3)
+		if (t[--n] == tag)
+			return n;
+	while (n) {
+		n -= 4;
+		__m128 low = _mm_castsi128_ps(_mm_loadu_si128((const __m128i *)(t + n))), high = _mm_castsi128_ps(_mm_loadu_si128((const __m128i *)(t + n + 2)));
+		__m128i halves = _mm_castps_si128(_mm_shuffle_ps(low, high, 0x88));
+		unsigned equal = (unsigned)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(halves, want)));
+		for (; equal; equal &= ~(8u >> (__builtin_clz(equal) - 28))) {
+			uint32_t at = n + 31 - (unsigned)__builtin_clz(equal);
+			if (t[at] == tag)
+				return at;
+		}
+	}
+	return UINT32_MAX;
+}
+
+/* Scans a set of consecutive slots: for organisations. */
 static inline uint32_t tlb_scan(const struct tlb_array *a, uint32_t first, unsigned n, uint64_t tag, uint32_t tags)
 {
-	const uint64_t *t = a->tag + first;
-	uint32_t hit = UINT32_MAX;
-	for (unsigned i = 0; i < n; i++)
-		hit = t[i] == tag ? i : hit;
+	uint32_t hit = tlb_tag_find(a->tag + first, n, tag);
 	if (hit == UINT32_MAX)
 		return hit;
 	return tlb_entry_matches(&a->entry[first + hit], tags) ? first + hit : tlb_scan_slow(a, first, n, tag, tags);
+}
+
+static inline uint32_t tlb_set_first(const struct tlb_array *a, uint64_t tag) { return (uint32_t)(tag >> 6 & (a->sets - 1)) * a->ways; }
+
+static inline uint32_t tlb_array_find(const struct tlb_array *a, uint64_t tag, uint32_t tags)
+{
+	return a->low_bits ? tlb_scan(a, tlb_set_first(a, tag), a->ways, tag, tags) : a->organisation->find(a, tag, tags);
 }
 #endif

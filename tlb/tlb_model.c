@@ -21,6 +21,7 @@ struct tlb_model {
 	struct walk_filter walk;
 	uint32_t tags;        /* pcid | vpid << 16 now, without what is not tagged */
 	bool started;
+	bool globals;         /* entries may exist that ignore the PCID */
 	bool pieces;          /* entries may exist that cover only a part of the guest's page */
 };
 
@@ -101,17 +102,28 @@ static void array_flush(struct tlb_array *a, const struct scope *s)
 		}
 }
 
-/* The entries for one page of these tags, where no entry is a piece of a larger page: by lookup. */
-static void array_flush_page(struct tlb_array *a, uint64_t gva, uint32_t tags)
+/* `once`: nothing is global, so that one entry at most answers. */
+static inline void array_end_tag(struct tlb_array *a, uint64_t tag, uint32_t tags, bool once)
 {
-	static const uint8_t shifts[] = { 12, 21, 22, 30 };
-	for (unsigned i = 0; a->valid && i < sizeof shifts; i++) {
-		uint32_t slot;
-		if (!a->sizes[tlb_size_index(shifts[i])])
-			continue;
-		while ((slot = a->organisation->find(a, tlb_tag(gva, shifts[i]), tags)) != UINT32_MAX)
-			tlb_array_kill(a, slot);
+	uint32_t slot;
+	while ((slot = tlb_array_find(a, tag, tags)) != UINT32_MAX) {
+		tlb_array_kill(a, slot);
+		if (once)
+			break;
 	}
+}
+
+/* The entries for one page of these tags, where no entry is a piece of a larger page: by lookup. */
+static void array_flush_page(struct tlb_array *a, uint64_t gva, uint32_t tags, bool once)
+{
+	if (a->sizes[0])
+		array_end_tag(a, tlb_tag(gva, 12), tags, once);
+	if (a->sizes[1]) {
+		array_end_tag(a, tlb_tag(gva, 21), tags, once);
+		array_end_tag(a, tlb_tag(gva, 22), tags, once);
+	}
+	if (a->sizes[2])
+		array_end_tag(a, tlb_tag(gva, 30), tags, once);
 }
 
 static void model_flush(struct tlb_model *m, const struct scope *s)
@@ -120,7 +132,7 @@ static void model_flush(struct tlb_model *m, const struct scope *s)
 	for (unsigned l = 0; l < LEVELS; l++)
 		for (unsigned i = 0; i < m->level[l].arrays; i++) {
 			if (quick)
-				array_flush_page(&m->level[l].array[i], s->gva, s->tags);
+				array_flush_page(&m->level[l].array[i], s->gva, s->tags, !m->globals);
 			else
 				array_flush(&m->level[l].array[i], s);
 		}
@@ -217,6 +229,7 @@ static struct found level_insert(struct tlb_model *m, struct tlb_level *l, uint6
 				e = &piece;
 			}
 			m->pieces |= e->origin > e->shift;
+			m->globals |= e->mask != UINT32_MAX;
 			return (struct found){ &l->array[i], tlb_array_insert(&l->array[i], gva, e) };
 		}
 	}
@@ -255,7 +268,7 @@ static void write_learned(struct tlb_level *l, uint64_t gva, uint32_t tags)
 	static const uint8_t shifts[] = { 12, 21, 22, 30 };
 	for (unsigned i = 0; i < l->arrays; i++)
 		for (unsigned n = 0; n < sizeof shifts; n++) {
-			uint32_t slot = l->array[i].organisation->find(&l->array[i], tlb_tag(gva, shifts[n]), tags);
+			uint32_t slot = tlb_array_find(&l->array[i], tlb_tag(gva, shifts[n]), tags);
 			if (slot != UINT32_MAX)
 				l->array[i].entry[slot].write_ok = true;
 		}

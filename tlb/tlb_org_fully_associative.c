@@ -22,5 +22,5 @@ static void candidates(const struct tlb_array *a, uint64_t tag, unsigned *slot)
 }
 
 const struct tlb_organisation tlb_organisation_fully_associative = {
-	"fully-associative", "any entry can hold any page", shape, find, candidates, true,
+	"fully-associative", "any entry can hold any page", shape, find, candidates, true, true,
 };

@@ -35,5 +35,5 @@ static void candidates(const struct tlb_array *a, uint64_t tag, unsigned *slot)
 }
 
 const struct tlb_organisation tlb_organisation_hashed = {
-	"hashed", "one set, chosen by the page number folded by exclusive or", shape, find, candidates, true,
+	"hashed", "one set, chosen by the page number folded by exclusive or", shape, find, candidates, true, false,
 };

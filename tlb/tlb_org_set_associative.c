@@ -33,5 +33,5 @@ static void candidates(const struct tlb_array *a, uint64_t tag, unsigned *slot)
 }
 
 const struct tlb_organisation tlb_organisation_set_associative = {
-	"set-associative", "one set, chosen by the low bits of the page number", shape, find, candidates, true,
+	"set-associative", "one set, chosen by the low bits of the page number", shape, find, candidates, true, true,
 };

@@ -39,5 +39,5 @@ static void candidates(const struct tlb_array *a, uint64_t tag, unsigned *slot)
 }
 
 const struct tlb_organisation tlb_organisation_skewed = {
-	"skewed", "every way has its own hash of the page number", shape, find, candidates, false,
+	"skewed", "every way has its own hash of the page number", shape, find, candidates, false, false,
 };

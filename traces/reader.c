@@ -5,6 +5,7 @@
  */
 #include "format.h"
 #include <errno.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 struct reader_stat { char name[64]; uint64_t value; };
@@ -259,6 +260,11 @@ struct trace_reader *trace_reader_open_stream(FILE *in, const char *name, char *
 
 struct trace_reader *trace_reader_open(const char *path, char *error, size_t error_size)
 {
+	struct stat about;
+	if (!stat(path, &about) && !S_ISREG(about.st_mode)) { /* asked first: opening a pipe that nobody writes to never ends */
+		snprintf(error, error_size, "%s: not a regular file; make a trace with: ringside trace record", path);
+		return NULL;
+	}
 	FILE *in = fopen(path, "rb");
 	if (!in) {
 		snprintf(error, error_size, "%s: cannot open the trace: %s", path, strerror(errno));

@@ -258,11 +258,10 @@ static void event_consume_slow(struct timing *t, const struct paging *p, const s
 /* ---- the common case ---- */
 
 /*
- * What the loop keeps in registers while events hit the TLB filter and the fronts of L1 sets, where only counters move. lane_settle() gives it back before anything else looks, and
- * lane_begin() takes it up again; so the sums are those of one event at a time.
+ * What the loop keeps in registers. Most are counts that will be added: whoever adds to the same sums meanwhile does no harm. Before an event that reads them, or changes who pays,
+ * lane_settle() gives them back, and lane_begin() takes them up again; so the sums are those of one event at a time.
  */
 struct lane {
-	const struct tlb_fast_slot *data, *fetch; /* the filter; NULL: paging is off */
 	uint64_t clock, loads, fetches, lines;    /* filter's clock; accesses to L1 DTLB, L1 ITLB and L1D since it began */
 	uint64_t instructions, taken;             /* of blocks since it began */
 	uint64_t next_pc, fetch_line;             /* as in struct timing */
@@ -273,10 +272,9 @@ struct lane {
 
 ALWAYS void lane_begin(struct timing *t, struct lane *l, bool paged)
 {
-	struct tlb_fast *f = tlb_model_fast(t->tlb);
-	*l = (struct lane){ .data = f->data, .fetch = f->fetch, .next_pc = t->next_pc, .fetch_line = t->fetch_line, .guest = t->guest };
+	*l = (struct lane){ .next_pc = t->next_pc, .fetch_line = t->fetch_line, .guest = t->guest };
 	if (paged)
-		l->clock = f->clock;
+		l->clock = tlb_model_fast(t->tlb)->clock;
 }
 
 ALWAYS void lane_settle(struct timing *t, const struct lane *l, bool paged)
@@ -296,30 +294,35 @@ ALWAYS void lane_settle(struct timing *t, const struct lane *l, bool paged)
 	}
 }
 
-/* The filter's slot for [addr, last], looked up by the page of the first byte and compared with that of the last: neighbouring pages have slots of their own, so a crossing misses. */
-ALWAYS const struct tlb_fast_slot *filter_find(const struct tlb_fast_slot *slots, uint64_t addr, uint64_t last, bool write)
+/* Of an access within a page. The filter's clock is the model's. */
+ALWAYS uint64_t lane_translate(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, enum access access)
 {
-	const struct tlb_fast_slot *s = &slots[addr >> 12 & (TLB_FAST_SLOTS - 1)];
-	uint64_t key = write ? s->write_key : s->read_key;
-	return __builtin_expect(key == ((last & ~0xfffull) | 1), 1) ? s : NULL;
+	struct tlb_fast *f = tlb_model_fast(t->tlb);
+	const struct tlb_fast_slot *s = &(access == ACCESS_EXEC ? f->fetch : f->data)[e->addr >> 12 & (TLB_FAST_SLOTS - 1)];
+	uint64_t key = access == ACCESS_WRITE ? s->write_key : s->read_key;
+	if (__builtin_expect(key == ((e->addr & ~0xfffull) | 1), 1)) {
+		tlb_fast_touch(s, ++l->clock);
+		*(access == ACCESS_EXEC ? &l->fetches : &l->loads) += 1;
+		return s->base | (e->addr & 0xfff);
+	}
+	f->clock = l->clock;
+	uint64_t hpa = translate_slow(t, p, e->addr, access, e->flags);
+	l->clock = f->clock;
+	return hpa;
 }
 
-/* A load or store within a line of a page that the filter has. False: nothing happened. */
-ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct event *e, bool paged, bool write, bool stall)
+/* A load or store within a line. False: nothing happened. */
+ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, bool paged, bool write, bool stall)
 {
 	struct cache *c = &t->memory.l1d;
 	struct cache_victim victim;
 	uint64_t last = e->addr + e->aux - 1, hpa = e->addr;
 	if (__builtin_expect((e->flags & EVF_FAULT) || (e->addr ^ last) >> c->line_shift, 0))
 		return false;
-	if (paged) {
-		const struct tlb_fast_slot *s = filter_find(l->data, e->addr, last, write);
-		if (!s)
-			return false;
-		hpa = s->base | (e->addr & 0xfff);
-		tlb_fast_touch(s, ++l->clock);
-		l->loads++;
-	}
+	if (paged)
+		hpa = lane_translate(t, l, p, e, write ? ACCESS_WRITE : ACCESS_READ);
+	if (paged && hpa == NOWHERE)
+		return true;
 	uint64_t line = hpa >> c->line_shift, *set = cache_set(c, line);
 	l->lines++;
 	if (__builtin_expect(set[0] >> 1 == line, 1)) {
@@ -332,28 +335,38 @@ ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct event *e, b
 	return true;
 }
 
-/* A block within a page that the filter has, from the line fetched last or lines at the front of their sets. False: nothing happened. */
-ALWAYS bool block_fast(struct timing *t, struct lane *l, const struct event *e, bool paged)
+/* Somebody else pays from here on. */
+static __attribute__((noinline)) void guest_turn(struct timing *t, enum cause from, enum cause to, uint64_t instructions, uint64_t taken)
+{
+	t->milli[from] += instructions * t->preset.milli_cpi;
+	t->cause[from] += taken * t->preset.branch_taken;
+	t->instructions += instructions;
+	t->guest = to;
+}
+
+/* A block within a page. False: nothing happened. */
+ALWAYS bool block_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, bool paged)
 {
 	const struct block_dictionary *d = t->port.blocks;
 	struct cache *c = &t->memory.l1i;
 	unsigned bytes = d && e->id < d->count ? d->entry[e->id].bytes : 0;
-	uint64_t last = e->addr + bytes - 1, hpa = e->addr;
+	uint64_t hpa = e->addr;
 	enum cause guest = e->flags & EVF_USER ? CAUSE_GUEST_USER : CAUSE_GUEST_KERNEL;
-	if (__builtin_expect(!bytes || t->tc_pending || guest != l->guest || (e->addr ^ last) >> 12, 0))
+	if (__builtin_expect(!bytes || t->tc_pending || (e->addr ^ (e->addr + bytes - 1)) >> 12, 0))
 		return false;
-	if (paged) {
-		const struct tlb_fast_slot *s = filter_find(l->fetch, e->addr, last, false);
-		if (!s)
-			return false;
-		hpa = s->base | (e->addr & 0xfff);
-		tlb_fast_touch(s, ++l->clock);
-		l->fetches++;
+	if (guest != l->guest) {
+		guest_turn(t, l->guest, guest, l->instructions, l->taken);
+		l->guest = guest;
+		l->instructions = l->taken = 0;
 	}
 	l->taken += e->addr != l->next_pc && l->next_pc != ~0ull;
 	l->instructions += e->aux;
 	l->next_pc = e->addr + bytes;
 	t->translated = false;
+	if (paged)
+		hpa = lane_translate(t, l, p, e, ACCESS_EXEC);
+	if (paged && hpa == NOWHERE)
+		return true;
 	uint64_t line = hpa >> c->line_shift, end = (hpa + bytes - 1) >> c->line_shift;
 	if (line == l->fetch_line && line++ == end)
 		return true;
@@ -375,15 +388,21 @@ static __attribute__((noinline)) void event_consume(struct timing *t, const stru
 	}
 }
 
-ALWAYS bool event_fast(struct timing *t, struct lane *l, const struct event *e, bool paged)
+/* Loads and stores share one path: which of them comes next cannot be predicted. */
+ALWAYS bool event_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, bool paged)
 {
-	switch (e->kind) {
-	case EV_BLOCK: return block_fast(t, l, e, paged);
-	case EV_LOAD: return data_fast(t, l, e, paged, false, true);
-	case EV_STORE: case EV_TABLE_STORE: return data_fast(t, l, e, paged, true, false);
-	case EV_RMW: return data_fast(t, l, e, paged, true, true);
-	default: return false;
-	}
+	if (e->kind == EV_BLOCK)
+		return block_fast(t, l, p, e, paged);
+	if ((unsigned)e->kind - EV_LOAD > EV_TABLE_STORE - EV_LOAD) /* ORDER EVENT */
+		return false;
+	return data_fast(t, l, p, e, paged, e->kind != EV_LOAD, e->kind == EV_LOAD || e->kind == EV_RMW);
+}
+
+/* Whether an event neither reads nor sets what struct lane keeps, beyond adding to the same sums. */
+ALWAYS bool event_adds(unsigned kind)
+{
+	const uint64_t guest = 1ull << EV_VALUE | 1ull << EV_REP | 1ull << EV_SENSITIVE | 1ull << EV_IRQ_RAISED | 1ull << EV_STATE | 1ull << EV_IDLE | 1ull << EV_DEVICE | 1ull << EV_HYPERCALL;
+	return kind >= EV_EXIT || guest >> kind & 1;
 }
 
 ALWAYS void events_consume(struct timing *t, const struct paging *p, const struct event *first, const struct event *end, bool paged)
@@ -391,8 +410,12 @@ ALWAYS void events_consume(struct timing *t, const struct paging *p, const struc
 	struct lane l;
 	lane_begin(t, &l, paged);
 	for (const struct event *e = first; e < end; e++) {
-		if (__builtin_expect(event_fast(t, &l, e, paged), 1))
+		if (__builtin_expect(event_fast(t, &l, p, e, paged), 1))
 			continue;
+		if (event_adds(e->kind)) {
+			event_consume_slow(t, p, e, t->sequence + (uint64_t)(e - first));
+			continue;
+		}
 		lane_settle(t, &l, paged);
 		event_consume(t, p, e, t->sequence + (uint64_t)(e - first));
 		lane_begin(t, &l, paged);

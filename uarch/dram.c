@@ -4,7 +4,7 @@
 bool dram_create(struct dram *d, const struct dram_geometry *g)
 {
 	*d = (struct dram){ .geometry = *g };
-	if (!g->banks || !g->row_bytes)
+	if (!g->banks || g->banks > 65536 || !g->row_bytes)
 		return false;
 	d->open = calloc(g->banks, sizeof *d->open);
 	return d->open != NULL;

@@ -85,6 +85,8 @@ static bool timing_build(struct timing *t, char *error, size_t error_size)
 	if (!t->region || !t->names)
 		return snprintf(error, error_size, "out of memory for the timing model"), false;
 	const char *wrong = hierarchy_create(&t->memory, &t->preset);
+	if (wrong && !strcmp(wrong, "dram"))
+		return snprintf(error, error_size, "preset %s: impossible geometry of dram: banks must be 1 to 65536, row_bytes at least 1", t->preset.name), false;
 	if (wrong)
 		return snprintf(error, error_size, "preset %s: impossible geometry of %s: bytes must be a multiple of line * ways, line a power of two from 8, ways 1 to 64", t->preset.name, wrong), false;
 	t->tlb = tlb_model_create(&t->preset.tlb, t->port.phys, error, error_size);
