@@ -256,6 +256,7 @@ static void dbt_go(struct cpu *cpu, const struct uop *u)
 		d->emit.full = false;
 		d->events_on = cpu->events->on;
 		d->hook = cpu->vmm.block_enter != NULL;
+		d->mask = cpu->mem.mask;
 	}
 	while (u) {
 		const uint8_t *code = dbt_code(cpu, d);
@@ -289,7 +290,7 @@ void dbt_run(struct cpu *cpu)
 		engine_find("threaded")->run(cpu);
 		return;
 	}
-	if (c->dbt->events_on != cpu->events->on || c->dbt->hook != (cpu->vmm.block_enter != NULL))
+	if (c->dbt->mask != cpu->mem.mask || c->dbt->events_on != cpu->events->on || c->dbt->hook != (cpu->vmm.block_enter != NULL))
 		c->flush_wanted = true;
 	engine_run(cpu, dbt_go, dbt_go);
 }

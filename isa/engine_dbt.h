@@ -63,6 +63,7 @@ struct dbt { /* one a block cache */
 	size_t size;
 	uint64_t generation;      /* of the block cache that the code belongs to */
 	bool events_on, hook;     /* what observed code was made for */
+	uint64_t mask;            /* and what code was made for: of the fast table */
 	struct dbt_exit (*enter)(struct cpu *cpu, const uint8_t *code);
 	/* stubs, in the writable mapping */
 	uint8_t *exit, *exit_chain[2], *exit_stale, *exit_end, *exit_enter;
@@ -81,7 +82,7 @@ struct dbt_site { /* a slow path, out of line */
 	const struct uop *u;     /* NULL: the event buffer is full */
 };
 
-enum live { LIVE_NONE, LIVE_NO_CARRY /* INC, DEC: all but CF */, LIVE_ALL };
+enum live { LIVE_NONE = 0, LIVE_CARRY = 1, LIVE_OVERFLOW = 2, LIVE_REST = 4 /* ZF, SF, PF */, LIVE_ALL = 7 }; /* AF never */
 struct translation {
 	struct dbt *d;
 	struct block *b;
@@ -89,7 +90,7 @@ struct translation {
 	struct emit *e;
 	bool observed;
 	int flags;               /* lazy_flags.op of the last writer in this block; -1: not known */
-	enum live live;          /* whether the real flags are the guest's */
+	unsigned live;           /* set of enum live: which real flags are the guest's */
 	bool carry;              /* for an emitter: the real CF was the guest's before it */
 	unsigned sites;
 	struct dbt_site site[DBT_MAX_SITES];

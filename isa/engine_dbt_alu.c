@@ -50,13 +50,15 @@ static bool flags_dead_after(const struct uop *u)
 
 bool dbt_emit_condition(struct translation *t, unsigned cc)
 {
-	bool carry = cc == CC_B || cc == CC_AE || cc == CC_BE || cc == CC_A, simple = cc == CC_Z || cc == CC_NZ || cc == CC_S || cc == CC_NS || cc == CC_P || cc == CC_NP;
-	if (t->live == LIVE_ALL || (t->live == LIVE_NO_CARRY && !carry))
+	static const uint8_t needs[] = { LIVE_OVERFLOW, LIVE_CARRY, LIVE_REST, LIVE_CARRY | LIVE_REST, LIVE_REST, LIVE_REST, LIVE_OVERFLOW | LIVE_REST, LIVE_OVERFLOW | LIVE_REST };
+	unsigned need = needs[cc >> 1];
+	if ((t->live & need) == need)
 		return true;
 	if (t->flags < FLAGS_ADD)
 		return false;
-	if ((t->flags & ~3) == FLAGS_PARTIAL && (cc == CC_B || cc == CC_AE)) {
+	if ((t->flags & ~3) == FLAGS_PARTIAL && need == LIVE_CARRY) {
 		emit_carry(t);
+		t->live = LIVE_CARRY;
 		return true;
 	}
 	unsigned kind = (unsigned)t->flags & ~3u, size = 1u << (t->flags & 3);
@@ -66,12 +68,12 @@ bool dbt_emit_condition(struct translation *t, unsigned cc)
 		emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(flags.source));
 		emit_alu(e, 8, kind == FLAGS_SUB ? ALU_ADD : ALU_SUB, HOST_AX, emit_register(HOST_CX));
 		emit_alu(e, size, kind == FLAGS_SUB ? ALU_CMP : ALU_ADD, HOST_AX, emit_register(HOST_CX));
-	} else if (kind == FLAGS_LOGIC || simple) { /* ZF, SF and PF of every kind follow from the result */
+	} else if (kind == FLAGS_LOGIC || need == LIVE_REST) { /* ZF, SF and PF of every kind follow from the result */
 		emit_op(e, size, OP_TEST, HOST_AX, emit_register(HOST_AX));
 	} else {
 		return false;
 	}
-	t->live = kind == FLAGS_SUB || kind == FLAGS_ADD || kind == FLAGS_LOGIC ? LIVE_ALL : LIVE_NONE;
+	t->live = kind == FLAGS_SUB || kind == FLAGS_ADD || kind == FLAGS_LOGIC ? LIVE_ALL : LIVE_REST;
 	return true;
 }
 
@@ -191,9 +193,12 @@ static void emit_two(struct translation *t, const struct uop *u, enum emit_alu a
 		emit_alu(e, size, alu, HOST_AX, emit_register(HOST_CX));
 	if (what & TWO_FLAGS) {
 		emit_widen(t, lg);
-		if (immediate && !logic)
+		bool direct = immediate && !logic && alu_fits(imm);
+		if (direct)
+			emit_store_imm(e, 8, DBT_FIELD(flags.source), (int32_t)imm);
+		else if (immediate && !logic)
 			emit_mov_imm(e, HOST_CX, imm);
-		dbt_emit_flags(t, (logic ? FLAGS_LOGIC : alu == ALU_ADD ? FLAGS_ADD : FLAGS_SUB) | lg, HOST_AX, logic ? HOST_NONE : HOST_CX);
+		dbt_emit_flags(t, (logic ? FLAGS_LOGIC : alu == ALU_ADD ? FLAGS_ADD : FLAGS_SUB) | lg, HOST_AX, logic || direct ? HOST_NONE : HOST_CX);
 		t->live = LIVE_ALL;
 	}
 	if (what & TWO_STORE)
@@ -292,7 +297,7 @@ static bool emit_step(struct translation *t, const struct uop *u, unsigned i, bo
 		emit_widen(t, lg);
 		dbt_emit_flags(t, (dec ? FLAGS_DEC : FLAGS_INC) | lg, HOST_AX, HOST_NONE);
 		emit_store_imm(t->e, 8, DBT_FIELD(flags.source), 0);
-		t->live = LIVE_NO_CARRY;
+		t->live = LIVE_ALL & ~LIVE_CARRY;
 	}
 	emit_result(t, lg, u->dst);
 	return true;
@@ -386,6 +391,8 @@ static bool emit_shift_row(struct translation *t, const struct uop *u, unsigned 
 	if (i % 3 == 0) {
 		emit_shift_flags(t, shift, lg, u->a, count);
 		dbt_emit_flags(t, FLAGS_PARTIAL | lg, HOST_AX, HOST_CX);
+		if (shift == SHIFT_SAR || (shift == SHIFT_SHR && count != 1)) /* the others' OF took arithmetic */
+			t->live = LIVE_CARRY | LIVE_REST;
 	}
 	emit_result(t, lg, u->dst);
 	return true;
@@ -490,8 +497,8 @@ bool dbt_emit_alu(struct translation *t, const struct uop *u)
 		const struct alu_range *r = &alu_ranges[i];
 		if (u->op < r->first || u->op >= r->first + r->count)
 			continue;
-		enum live live = t->live;
-		t->carry = live == LIVE_ALL;
+		unsigned live = t->live;
+		t->carry = live & LIVE_CARRY;
 		if (!r->keeps)
 			t->live = LIVE_NONE;
 		if (!r->emit(t, u, u->op - r->first)) {

@@ -37,10 +37,9 @@ static void memory_look(struct translation *t, const struct uop *u, unsigned byt
 {
 	struct emit *e = t->e;
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_AX));
-	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12);
-	emit_alu(e, 8, ALU_AND, HOST_CX, DBT_FIELD(mem.mask));
-	emit_shift_imm(e, 8, SHIFT_SHL, emit_register(HOST_CX), 5);
-	_Static_assert(sizeof(struct fast_entry) == 32, "the shift");
+	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12 - 5);
+	_Static_assert(sizeof(struct fast_entry) == 1 << 5, "the index times the entry's size");
+	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), (int32_t)(t->d->mask << 5));
 	emit_alu(e, 8, ALU_ADD, HOST_CX, DBT_FIELD(mem.table));
 	emit_op(e, 8, OP_LEA, HOST_DX, emit_memory(HOST_AX, (int32_t)bytes - 1));
 	emit_alu_imm(e, 8, ALU_AND, emit_register(HOST_DX), -4096);

@@ -77,6 +77,7 @@ static struct pair pair_open(bool observed)
 	side_open(p.want, observed);
 	side_open(p.got, observed);
 	p.dbt->events_on = observed;
+	p.dbt->mask = p.got->cpu.mem.mask;
 	return p;
 }
 
