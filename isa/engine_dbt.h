@@ -105,6 +105,10 @@ bool dbt_emit_memory(struct translation *t, const struct uop *u);
 bool dbt_emit_condition(struct translation *t, unsigned cc);
 /* lazy_flags.op, .result (a real register, zero-extended) and .source (a real register, or HOST_NONE: not written). Keeps the real flags. */
 void dbt_emit_flags(struct translation *t, unsigned op, unsigned result, unsigned source);
+/* Whether the flags as `u` leaves them can never be seen: all are written again before anything looks, faults or leaves. */
+bool dbt_flags_dead_after(const struct uop *u);
+/* A jump to where micro-op u is done by its C function, which goes on behind u. */
+void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *jump);
 /* Writes one event: `word` is its first 8 bytes, the address is in ax. Changes ax, cx; keeps dx. */
 void dbt_emit_event(struct translation *t, uint64_t word);
 

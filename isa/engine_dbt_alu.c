@@ -34,8 +34,7 @@ static void emit_carry(struct translation *t)
 	emit_alu_imm(e, 1, ALU_ADD, emit_register(HOST_AX), -1);
 }
 
-/* Whether the flags as `u` leaves them can never be seen: all are written again first. */
-static bool flags_dead_after(const struct uop *u)
+bool dbt_flags_dead_after(const struct uop *u)
 {
 	for (;;) {
 		unsigned facts = uop_facts[(++u)->op];
@@ -289,6 +288,10 @@ static bool emit_step(struct translation *t, const struct uop *u, unsigned i, bo
 {
 	unsigned lg = i >> 1;
 	bool flags = !(i & 1);
+	if (!flags && lg >= LG32 && u->dst == u->a && dbt_host[u->dst] != HOST_NONE) {
+		emit_op(t->e, 1u << lg, 0xff, dec, dbt_guest(u->dst));
+		return true;
+	}
 	if (flags)
 		emit_keep_carry(t);
 	emit_operand(t, lg, HOST_AX, u->a);
@@ -351,7 +354,7 @@ static void emit_shift_flags(struct translation *t, enum emit_shift shift, unsig
 /* By CL, and rotates, where nobody will see the flags. */
 static bool emit_by_cl(struct translation *t, const struct uop *u, unsigned lg, unsigned shift)
 {
-	if (lg < LG32 || !flags_dead_after(u))
+	if (lg < LG32 || !dbt_flags_dead_after(u))
 		return false;
 	emit_op(t->e, 4, OP_LOAD, HOST_CX, dbt_guest(REG_CX));
 	emit_operand(t, lg, HOST_AX, u->a);
@@ -365,7 +368,7 @@ static bool emit_rotate(struct translation *t, const struct uop *u, unsigned i, 
 	unsigned lg = i / 2;
 	if (i & 1)
 		return emit_by_cl(t, u, lg, rotate);
-	if (lg < LG32 || !flags_dead_after(u))
+	if (lg < LG32 || !dbt_flags_dead_after(u))
 		return false;
 	emit_operand(t, lg, HOST_AX, u->a);
 	emit_shift_imm(t->e, 1u << lg, rotate, emit_register(HOST_AX), (unsigned)u->imm);
@@ -402,6 +405,17 @@ static bool emit_shr(struct translation *t, const struct uop *u, unsigned i) { r
 static bool emit_sar(struct translation *t, const struct uop *u, unsigned i) { return emit_shift_row(t, u, i, SHIFT_SAR); }
 
 /* ---- multiplication into one register ---- */
+/* ax = low half; the real OF: CF = OF = the product did not fit. Changes cx. */
+static void emit_product_flags(struct translation *t, unsigned lg)
+{
+	int32_t both = FLAG_CF | FLAG_OF;
+	emit_op(t->e, 1, OP_SETCC | CC_O, 0, emit_register(HOST_CX));
+	emit_op(t->e, 4, OP_MOVZX8, HOST_CX, emit_register(HOST_CX));
+	emit_op(t->e, 4, 0x69, HOST_CX, emit_register(HOST_CX));
+	emit_bytes(t->e, &both, 4);
+	dbt_emit_flags(t, FLAGS_PARTIAL | lg, HOST_AX, HOST_CX);
+}
+
 static bool emit_imul(struct translation *t, const struct uop *u, unsigned i)
 {
 	struct emit *e = t->e;
@@ -418,15 +432,41 @@ static bool emit_imul(struct translation *t, const struct uop *u, unsigned i)
 	} else {
 		emit_op(e, size, OP_IMUL, HOST_AX, dbt_guest(u->b));
 	}
-	if (!(i & 1)) { /* CF = OF = the product did not fit */
-		emit_op(e, 1, OP_SETCC | CC_O, 0, emit_register(HOST_CX));
-		emit_op(e, 4, OP_MOVZX8, HOST_CX, emit_register(HOST_CX));
-		int32_t both = FLAG_CF | FLAG_OF;
-		emit_op(e, 4, 0x69, HOST_CX, emit_register(HOST_CX));
-		emit_bytes(e, &both, 4);
-		dbt_emit_flags(t, FLAGS_PARTIAL | lg, HOST_AX, HOST_CX);
-	}
+	if (!(i & 1))
+		emit_product_flags(t, lg);
 	emit_result(t, lg, u->dst);
+	return true;
+}
+
+/* ---- into AX and DX ---- */
+static bool emit_product(struct translation *t, const struct uop *u, unsigned lg, bool is_signed)
+{
+	if (lg < LG32)
+		return false;
+	emit_operand(t, lg, HOST_AX, REG_AX);
+	emit_op(t->e, 1u << lg, OP_GROUP3, is_signed ? 5 : 4, dbt_guest(u->a));
+	if (!dbt_flags_dead_after(u))
+		emit_product_flags(t, lg);
+	dbt_write(t, REG_AX, HOST_AX);
+	dbt_write(t, REG_DX, HOST_DX);
+	return true;
+}
+static bool emit_mul(struct translation *t, const struct uop *u, unsigned lg) { return emit_product(t, u, lg, false); }
+static bool emit_imul_one(struct translation *t, const struct uop *u, unsigned lg) { return emit_product(t, u, lg, true); }
+
+/* A quotient that would not fit, or a divisor of 0: the high half is not below the divisor, and the C function raises. */
+static bool emit_div(struct translation *t, const struct uop *u, unsigned lg)
+{
+	if (lg < LG32)
+		return false;
+	emit_operand(t, lg, HOST_CX, u->a);
+	emit_operand(t, lg, HOST_DX, REG_DX);
+	emit_operand(t, lg, HOST_AX, REG_AX);
+	emit_alu(t->e, 1u << lg, ALU_CMP, HOST_DX, emit_register(HOST_CX));
+	dbt_emit_slow(t, u, emit_jump_if(t->e, CC_AE));
+	emit_op(t->e, 1u << lg, OP_GROUP3, 6, emit_register(HOST_CX));
+	dbt_write(t, REG_AX, HOST_AX);
+	dbt_write(t, REG_DX, HOST_DX);
 	return true;
 }
 
@@ -487,6 +527,9 @@ static const struct alu_range alu_ranges[] = { /* ORDER OP: counts follow uops.d
 	{ UOP_adc8_rr, 16, false, emit_adc },
 	{ UOP_sbb8_rr, 16, false, emit_sbb },
 	{ UOP_imul16_rr, 12, false, emit_imul },
+	{ UOP_mul8, 4, false, emit_mul },
+	{ UOP_imul8, 4, false, emit_imul_one },
+	{ UOP_div8, 4, false, emit_div },
 	{ UOP_set_o, 16, true, emit_set },
 	{ UOP_cmov16_o, 48, true, emit_cmov },
 };
