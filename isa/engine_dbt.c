@@ -137,12 +137,31 @@ static void stub_keep_call(struct emit *e, uint64_t function, bool sink)
 	emit_ret(e);
 }
 
+static void stub_sse(struct dbt *d, struct emit *e)
+{
+	static const uint8_t kept[] = { HOST_SI, HOST_DI, HOST_8, HOST_9, HOST_10, HOST_11 };
+	d->call_sse = e->at;
+	for (unsigned i = 0; i < sizeof kept; i++)
+		emit_push(e, kept[i]);
+	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
+	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
+	emit_shift_imm(e, 4, SHIFT_SHR, emit_register(HOST_SI), 8);
+	emit_alu(e, 8, ALU_ADD, HOST_SI, emit_register(HOST_DI));
+	emit_op(e, 4, OP_MOVZX8, HOST_CX, emit_register(HOST_CX));
+	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
+	for (unsigned i = sizeof kept; i-- > 0;)
+		emit_pop(e, kept[i]);
+	emit_op(e, 1, OP_TEST, HOST_AX, emit_register(HOST_AX));
+	emit_ret(e);
+}
+
 static void dbt_stubs(struct dbt *d)
 {
 	struct emit *e = &d->emit;
 	stub_enter(d, e);
 	stub_exits(d, e);
 	stub_calls(d, e);
+	stub_sse(d, e);
 	d->call_carry = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_carry, false);
 	d->drain = e->at;

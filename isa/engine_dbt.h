@@ -70,6 +70,7 @@ struct dbt { /* one a block cache */
 	uint8_t *call;            /* calls dx(cpu, cx, ax): a C function of a micro-op */
 	uint8_t *call_stop;       /* the same, when it may have killed the running block */
 	uint8_t *call_carry;      /* ax = the guest's carry flag; nothing else changes but cx, dx and the flags */
+	uint8_t *call_sse;        /* ax(cpu, cpu + (cx >> 8), dx, cx & 255): an SSE operation; ZF: it wants an exception */
 	uint8_t *drain;           /* event_drain(); keeps dx */
 };
 struct dbt *dbt_create(void); /* NULL: no executable memory to be had */
@@ -101,6 +102,9 @@ bool dbt_translate(struct cpu *cpu, struct dbt *d, struct block *b);
 /* Each emits one micro-op, or returns false when it has no emitter: then the C function is called. */
 bool dbt_emit_alu(struct translation *t, const struct uop *u);
 bool dbt_emit_memory(struct translation *t, const struct uop *u);
+bool dbt_emit_sse(struct translation *t, const struct uop *u);
+/* Where XMM register i is (16 and 17: temporaries). */
+struct emit_place dbt_xmm(unsigned i);
 /* Real flags = guest flags, as far as condition cc needs; false: not from here. Changes ax, cx. */
 bool dbt_emit_condition(struct translation *t, unsigned cc);
 /* lazy_flags.op, .result (a real register, zero-extended) and .source (a real register, or HOST_NONE: not written). Keeps the real flags. */

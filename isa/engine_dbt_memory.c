@@ -147,11 +147,6 @@ static void memory_store(struct translation *t, const struct uop *u, const struc
 }
 
 /* ---- XMM ---- */
-static struct emit_place memory_xmm(unsigned i)
-{
-	return dbt_field(i < 16 ? offsetof(struct cpu, xmm) + i * sizeof(union xmm) : offsetof(struct cpu, xmm_temp) + (i - 16) * sizeof(union xmm));
-}
-
 static bool memory_xmm_move(struct translation *t, const struct uop *u, const struct dbt_row *row)
 {
 	static const uint32_t load[] = { [4] = OP_MOVD_LOAD, [8] = OP_MOVQ_LOAD, [16] = OP_MOVUPS_LOAD }, store[] = { [4] = OP_MOVD_STORE, [8] = OP_MOVQ_STORE, [16] = OP_MOVUPS_STORE };
@@ -163,8 +158,8 @@ static bool memory_xmm_move(struct translation *t, const struct uop *u, const st
 	}
 	memory_look(t, u, row->bytes, is_load ? offsetof(struct fast_entry, read) : offsetof(struct fast_entry, write));
 	struct emit_place at = memory_hit(t, is_load ? EV_LOAD : EV_STORE, row->bytes);
-	emit_op(t->e, 4, is_load ? load[row->bytes] : OP_MOVUPS_LOAD, 0, is_load ? at : memory_xmm(u->b));
-	emit_op(t->e, 4, is_load ? OP_MOVUPS_STORE : store[row->bytes], 0, is_load ? memory_xmm(u->dst) : at);
+	emit_op(t->e, 4, is_load ? load[row->bytes] : OP_MOVUPS_LOAD, 0, is_load ? at : dbt_xmm(u->b));
+	emit_op(t->e, 4, is_load ? OP_MOVUPS_STORE : store[row->bytes], 0, is_load ? dbt_xmm(u->dst) : at);
 	return true;
 }
 

@@ -154,7 +154,7 @@ static void translate_end(struct translation *t, const struct uop *u)
 static void translate_uop(struct translation *t, const struct uop *u)
 {
 	unsigned facts = uop_facts[u->op], first = t->sites;
-	if (dbt_emit_alu(t, u) || dbt_emit_memory(t, u)) {
+	if (dbt_emit_alu(t, u) || dbt_emit_memory(t, u) || dbt_emit_sse(t, u)) {
 		for (unsigned i = first; i < t->sites; i++) /* slow paths complete the micro-op and go on behind it */
 			if (t->site[i].u)
 				t->site[i].back = t->e->at;
