@@ -119,8 +119,9 @@ static void stub_calls(struct dbt *d, struct emit *e)
 }
 
 static uint64_t dbt_carry(struct cpu *cpu) { return flags_cf(&cpu->flags); }
+static uint64_t dbt_condition(struct cpu *cpu, unsigned cc) { return flags_condition(&cpu->flags, cc); }
 
-/* A call of a C function that touches no guest register: only what C may change is kept. */
+/* A call of a C function that touches no guest register, with cpu or the event sink, and cx: only what C may change is kept. */
 static void stub_keep_call(struct emit *e, uint64_t function, bool sink)
 {
 	static const uint8_t kept[] = { HOST_DX, HOST_SI, HOST_DI, HOST_8, HOST_9, HOST_10, HOST_11 };
@@ -129,6 +130,7 @@ static void stub_keep_call(struct emit *e, uint64_t function, bool sink)
 	emit_push(e, HOST_DX);
 	stub_settle(e);
 	emit_op(e, 8, sink ? OP_LOAD : OP_LEA, HOST_DI, sink ? DBT_FIELD(events) : emit_memory(HOST_BP, -DBT_BIAS));
+	emit_op(e, 4, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_mov_imm(e, HOST_AX, function);
 	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
 	emit_pop(e, HOST_DX);
@@ -164,6 +166,8 @@ static void dbt_stubs(struct dbt *d)
 	stub_sse(d, e);
 	d->call_carry = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_carry, false);
+	d->call_condition = e->at;
+	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_condition, false);
 	d->drain = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)event_drain, true);
 	d->first = e->at;

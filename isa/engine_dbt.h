@@ -70,6 +70,7 @@ struct dbt { /* one a block cache */
 	uint8_t *call;            /* calls dx(cpu, cx, ax): a C function of a micro-op */
 	uint8_t *call_stop;       /* the same, when it may have killed the running block */
 	uint8_t *call_carry;      /* ax = the guest's carry flag; nothing else changes but cx, dx and the flags */
+	uint8_t *call_condition;  /* al = whether condition cx holds; as call_carry */
 	uint8_t *call_sse;        /* ax(cpu, cpu + (cx >> 8), dx, cx & 255): an SSE operation; ZF: it wants an exception */
 	uint8_t *drain;           /* event_drain(); keeps dx */
 };
@@ -105,8 +106,8 @@ bool dbt_emit_memory(struct translation *t, const struct uop *u);
 bool dbt_emit_sse(struct translation *t, const struct uop *u);
 /* Where XMM register i is (16 and 17: temporaries). */
 struct emit_place dbt_xmm(unsigned i);
-/* Real flags = guest flags, as far as condition cc needs; false: not from here. Changes ax, cx. */
-bool dbt_emit_condition(struct translation *t, unsigned cc);
+/* Makes condition cc of the guest's flags one of the real flags, and returns which: cc itself, or another when the C function had to be asked. Changes ax, cx. */
+unsigned dbt_emit_condition(struct translation *t, unsigned cc);
 /* lazy_flags.op, .result (a real register, zero-extended) and .source (a real register, or HOST_NONE: not written). Keeps the real flags. */
 void dbt_emit_flags(struct translation *t, unsigned op, unsigned result, unsigned source);
 /* Whether the flags as `u` leaves them can never be seen: all are written again before anything looks, faults or leaves. */

@@ -47,7 +47,8 @@ bool dbt_flags_dead_after(const struct uop *u)
 	}
 }
 
-bool dbt_emit_condition(struct translation *t, unsigned cc)
+/* Real flags = guest flags, as far as condition cc needs; false: not from here. Changes ax, cx. */
+static bool emit_real_flags(struct translation *t, unsigned cc)
 {
 	static const uint8_t needs[] = { LIVE_OVERFLOW, LIVE_CARRY, LIVE_REST, LIVE_CARRY | LIVE_REST, LIVE_REST, LIVE_REST, LIVE_OVERFLOW | LIVE_REST, LIVE_OVERFLOW | LIVE_REST };
 	unsigned need = needs[cc >> 1];
@@ -74,6 +75,17 @@ bool dbt_emit_condition(struct translation *t, unsigned cc)
 	}
 	t->live = kind == FLAGS_SUB || kind == FLAGS_ADD || kind == FLAGS_LOGIC ? LIVE_ALL : LIVE_REST;
 	return true;
+}
+
+unsigned dbt_emit_condition(struct translation *t, unsigned cc)
+{
+	if (emit_real_flags(t, cc))
+		return cc;
+	emit_mov_imm(t->e, HOST_CX, cc);
+	emit_call_to(t->e, t->d->call_condition);
+	emit_op(t->e, 1, OP_TEST, HOST_AX, emit_register(HOST_AX));
+	t->live = LIVE_NONE;
+	return CC_NZ;
 }
 
 /* ---- moves: none of these changes the real flags ---- */
@@ -235,7 +247,7 @@ static bool emit_with_carry(struct translation *t, const struct uop *u, unsigned
 	struct emit *e = t->e;
 	unsigned lg = i >> 2;
 	uint64_t imm = alu_cut(lg, u->imm);
-	if (!t->carry && (t->flags < 0 || !dbt_emit_condition(t, CC_B)))
+	if (!t->carry && (t->flags < 0 || !emit_real_flags(t, CC_B)))
 		emit_carry(t);
 	if (i & 2)
 		emit_mov_imm(e, HOST_CX, imm);
@@ -473,17 +485,14 @@ static bool emit_div(struct translation *t, const struct uop *u, unsigned lg)
 /* ---- conditions ---- */
 static bool emit_set(struct translation *t, const struct uop *u, unsigned cc)
 {
-	if (!dbt_emit_condition(t, cc))
-		return false;
+	cc = dbt_emit_condition(t, cc);
 	emit_op(t->e, 1, OP_SETCC | cc, 0, dbt_guest(u->dst));
 	return true;
 }
 
 static bool emit_cmov(struct translation *t, const struct uop *u, unsigned i)
 {
-	unsigned cc = i & 15, lg = (i >> 4) + LG16;
-	if (!dbt_emit_condition(t, cc))
-		return false;
+	unsigned cc = dbt_emit_condition(t, i & 15), lg = (i >> 4) + LG16;
 	unsigned to = dbt_host[u->dst];
 	if (to == HOST_NONE)
 		emit_op(t->e, 8, OP_LOAD, to = HOST_AX, dbt_guest(u->dst));

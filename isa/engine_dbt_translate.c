@@ -139,9 +139,7 @@ static void translate_end(struct translation *t, const struct uop *u)
 	if (u->op == UOP_jmp || u->op == UOP_fall)
 		translate_way(t, u->op == UOP_fall, emit_jump(t->e)), done = true;
 	else if (u->op >= UOP_j_o && u->op <= UOP_j_g) {
-		done = dbt_emit_condition(t, u->op - UOP_j_o);
-		if (done)
-			translate_branch(t, u->op - UOP_j_o);
+		translate_branch(t, dbt_emit_condition(t, u->op - UOP_j_o)), done = true;
 	} else if (u->op == UOP_jmp_reg || u->op == UOP_ret)
 		done = translate_indirect(t, u);
 	else
