@@ -119,8 +119,9 @@ static void stub_calls(struct dbt *d, struct emit *e)
 }
 
 static uint64_t dbt_carry(struct cpu *cpu) { return flags_cf(&cpu->flags); }
+static uint64_t dbt_condition(struct cpu *cpu, unsigned cc) { return flags_condition(&cpu->flags, cc); }
 
-/* A call of a C function that touches no guest register: only what C may change is kept. */
+/* A call of a C function that touches no guest register, with cpu or the event sink, and cx: only what C may change is kept. */
 static void stub_keep_call(struct emit *e, uint64_t function, bool sink)
 {
 	static const uint8_t kept[] = { HOST_DX, HOST_SI, HOST_DI, HOST_8, HOST_9, HOST_10, HOST_11 };
@@ -129,11 +130,30 @@ static void stub_keep_call(struct emit *e, uint64_t function, bool sink)
 	emit_push(e, HOST_DX);
 	stub_settle(e);
 	emit_op(e, 8, sink ? OP_LOAD : OP_LEA, HOST_DI, sink ? DBT_FIELD(events) : emit_memory(HOST_BP, -DBT_BIAS));
+	emit_op(e, 4, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_mov_imm(e, HOST_AX, function);
 	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
 	emit_pop(e, HOST_DX);
 	for (unsigned i = sizeof kept; i-- > 0;)
 		emit_pop(e, kept[i]);
+	emit_ret(e);
+}
+
+static void stub_sse(struct dbt *d, struct emit *e)
+{
+	static const uint8_t kept[] = { HOST_SI, HOST_DI, HOST_8, HOST_9, HOST_10, HOST_11 };
+	d->call_sse = e->at;
+	for (unsigned i = 0; i < sizeof kept; i++)
+		emit_push(e, kept[i]);
+	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
+	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
+	emit_shift_imm(e, 4, SHIFT_SHR, emit_register(HOST_SI), 8);
+	emit_alu(e, 8, ALU_ADD, HOST_SI, emit_register(HOST_DI));
+	emit_op(e, 4, OP_MOVZX8, HOST_CX, emit_register(HOST_CX));
+	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
+	for (unsigned i = sizeof kept; i-- > 0;)
+		emit_pop(e, kept[i]);
+	emit_op(e, 1, OP_TEST, HOST_AX, emit_register(HOST_AX));
 	emit_ret(e);
 }
 
@@ -143,8 +163,11 @@ static void dbt_stubs(struct dbt *d)
 	stub_enter(d, e);
 	stub_exits(d, e);
 	stub_calls(d, e);
+	stub_sse(d, e);
 	d->call_carry = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_carry, false);
+	d->call_condition = e->at;
+	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_condition, false);
 	d->drain = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)event_drain, true);
 	d->first = e->at;
@@ -256,6 +279,7 @@ static void dbt_go(struct cpu *cpu, const struct uop *u)
 		d->emit.full = false;
 		d->events_on = cpu->events->on;
 		d->hook = cpu->vmm.block_enter != NULL;
+		d->mask = cpu->mem.mask;
 	}
 	while (u) {
 		const uint8_t *code = dbt_code(cpu, d);
@@ -289,7 +313,7 @@ void dbt_run(struct cpu *cpu)
 		engine_find("threaded")->run(cpu);
 		return;
 	}
-	if (c->dbt->events_on != cpu->events->on || c->dbt->hook != (cpu->vmm.block_enter != NULL))
+	if (c->dbt->mask != cpu->mem.mask || c->dbt->events_on != cpu->events->on || c->dbt->hook != (cpu->vmm.block_enter != NULL))
 		c->flush_wanted = true;
 	engine_run(cpu, dbt_go, dbt_go);
 }

@@ -63,12 +63,15 @@ struct dbt { /* one a block cache */
 	size_t size;
 	uint64_t generation;      /* of the block cache that the code belongs to */
 	bool events_on, hook;     /* what observed code was made for */
+	uint64_t mask;            /* and what code was made for: of the fast table */
 	struct dbt_exit (*enter)(struct cpu *cpu, const uint8_t *code);
 	/* stubs, in the writable mapping */
 	uint8_t *exit, *exit_chain[2], *exit_stale, *exit_end, *exit_enter;
 	uint8_t *call;            /* calls dx(cpu, cx, ax): a C function of a micro-op */
 	uint8_t *call_stop;       /* the same, when it may have killed the running block */
 	uint8_t *call_carry;      /* ax = the guest's carry flag; nothing else changes but cx, dx and the flags */
+	uint8_t *call_condition;  /* al = whether condition cx holds; as call_carry */
+	uint8_t *call_sse;        /* ax(cpu, cpu + (cx >> 8), dx, cx & 255): an SSE operation; ZF: it wants an exception */
 	uint8_t *drain;           /* event_drain(); keeps dx */
 };
 struct dbt *dbt_create(void); /* NULL: no executable memory to be had */
@@ -81,7 +84,7 @@ struct dbt_site { /* a slow path, out of line */
 	const struct uop *u;     /* NULL: the event buffer is full */
 };
 
-enum live { LIVE_NONE, LIVE_NO_CARRY /* INC, DEC: all but CF */, LIVE_ALL };
+enum live { LIVE_NONE = 0, LIVE_CARRY = 1, LIVE_OVERFLOW = 2, LIVE_REST = 4 /* ZF, SF, PF */, LIVE_ALL = 7 }; /* AF never */
 struct translation {
 	struct dbt *d;
 	struct block *b;
@@ -89,7 +92,7 @@ struct translation {
 	struct emit *e;
 	bool observed;
 	int flags;               /* lazy_flags.op of the last writer in this block; -1: not known */
-	enum live live;          /* whether the real flags are the guest's */
+	unsigned live;           /* set of enum live: which real flags are the guest's */
 	bool carry;              /* for an emitter: the real CF was the guest's before it */
 	unsigned sites;
 	struct dbt_site site[DBT_MAX_SITES];
@@ -100,10 +103,17 @@ bool dbt_translate(struct cpu *cpu, struct dbt *d, struct block *b);
 /* Each emits one micro-op, or returns false when it has no emitter: then the C function is called. */
 bool dbt_emit_alu(struct translation *t, const struct uop *u);
 bool dbt_emit_memory(struct translation *t, const struct uop *u);
-/* Real flags = guest flags, as far as condition cc needs; false: not from here. Changes ax, cx. */
-bool dbt_emit_condition(struct translation *t, unsigned cc);
+bool dbt_emit_sse(struct translation *t, const struct uop *u);
+/* Where XMM register i is (16 and 17: temporaries). */
+struct emit_place dbt_xmm(unsigned i);
+/* Makes condition cc of the guest's flags one of the real flags, and returns which: cc itself, or another when the C function had to be asked. Changes ax, cx. */
+unsigned dbt_emit_condition(struct translation *t, unsigned cc);
 /* lazy_flags.op, .result (a real register, zero-extended) and .source (a real register, or HOST_NONE: not written). Keeps the real flags. */
 void dbt_emit_flags(struct translation *t, unsigned op, unsigned result, unsigned source);
+/* Whether the flags as `u` leaves them can never be seen: all are written again before anything looks, faults or leaves. */
+bool dbt_flags_dead_after(const struct uop *u);
+/* A jump to where micro-op u is done by its C function, which goes on behind u. */
+void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *jump);
 /* Writes one event: `word` is its first 8 bytes, the address is in ax. Changes ax, cx; keeps dx. */
 void dbt_emit_event(struct translation *t, uint64_t word);
 

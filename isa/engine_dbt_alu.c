@@ -34,8 +34,7 @@ static void emit_carry(struct translation *t)
 	emit_alu_imm(e, 1, ALU_ADD, emit_register(HOST_AX), -1);
 }
 
-/* Whether the flags as `u` leaves them can never be seen: all are written again first. */
-static bool flags_dead_after(const struct uop *u)
+bool dbt_flags_dead_after(const struct uop *u)
 {
 	for (;;) {
 		unsigned facts = uop_facts[(++u)->op];
@@ -48,15 +47,18 @@ static bool flags_dead_after(const struct uop *u)
 	}
 }
 
-bool dbt_emit_condition(struct translation *t, unsigned cc)
+/* Real flags = guest flags, as far as condition cc needs; false: not from here. Changes ax, cx. */
+static bool emit_real_flags(struct translation *t, unsigned cc)
 {
-	bool carry = cc == CC_B || cc == CC_AE || cc == CC_BE || cc == CC_A, simple = cc == CC_Z || cc == CC_NZ || cc == CC_S || cc == CC_NS || cc == CC_P || cc == CC_NP;
-	if (t->live == LIVE_ALL || (t->live == LIVE_NO_CARRY && !carry))
+	static const uint8_t needs[] = { LIVE_OVERFLOW, LIVE_CARRY, LIVE_REST, LIVE_CARRY | LIVE_REST, LIVE_REST, LIVE_REST, LIVE_OVERFLOW | LIVE_REST, LIVE_OVERFLOW | LIVE_REST };
+	unsigned need = needs[cc >> 1];
+	if ((t->live & need) == need)
 		return true;
 	if (t->flags < FLAGS_ADD)
 		return false;
-	if ((t->flags & ~3) == FLAGS_PARTIAL && (cc == CC_B || cc == CC_AE)) {
+	if ((t->flags & ~3) == FLAGS_PARTIAL && need == LIVE_CARRY) {
 		emit_carry(t);
+		t->live = LIVE_CARRY;
 		return true;
 	}
 	unsigned kind = (unsigned)t->flags & ~3u, size = 1u << (t->flags & 3);
@@ -66,13 +68,24 @@ bool dbt_emit_condition(struct translation *t, unsigned cc)
 		emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(flags.source));
 		emit_alu(e, 8, kind == FLAGS_SUB ? ALU_ADD : ALU_SUB, HOST_AX, emit_register(HOST_CX));
 		emit_alu(e, size, kind == FLAGS_SUB ? ALU_CMP : ALU_ADD, HOST_AX, emit_register(HOST_CX));
-	} else if (kind == FLAGS_LOGIC || simple) { /* ZF, SF and PF of every kind follow from the result */
+	} else if (kind == FLAGS_LOGIC || need == LIVE_REST) { /* ZF, SF and PF of every kind follow from the result */
 		emit_op(e, size, OP_TEST, HOST_AX, emit_register(HOST_AX));
 	} else {
 		return false;
 	}
-	t->live = kind == FLAGS_SUB || kind == FLAGS_ADD || kind == FLAGS_LOGIC ? LIVE_ALL : LIVE_NONE;
+	t->live = kind == FLAGS_SUB || kind == FLAGS_ADD || kind == FLAGS_LOGIC ? LIVE_ALL : LIVE_REST;
 	return true;
+}
+
+unsigned dbt_emit_condition(struct translation *t, unsigned cc)
+{
+	if (emit_real_flags(t, cc))
+		return cc;
+	emit_mov_imm(t->e, HOST_CX, cc);
+	emit_call_to(t->e, t->d->call_condition);
+	emit_op(t->e, 1, OP_TEST, HOST_AX, emit_register(HOST_AX));
+	t->live = LIVE_NONE;
+	return CC_NZ;
 }
 
 /* ---- moves: none of these changes the real flags ---- */
@@ -191,9 +204,12 @@ static void emit_two(struct translation *t, const struct uop *u, enum emit_alu a
 		emit_alu(e, size, alu, HOST_AX, emit_register(HOST_CX));
 	if (what & TWO_FLAGS) {
 		emit_widen(t, lg);
-		if (immediate && !logic)
+		bool direct = immediate && !logic && alu_fits(imm);
+		if (direct)
+			emit_store_imm(e, 8, DBT_FIELD(flags.source), (int32_t)imm);
+		else if (immediate && !logic)
 			emit_mov_imm(e, HOST_CX, imm);
-		dbt_emit_flags(t, (logic ? FLAGS_LOGIC : alu == ALU_ADD ? FLAGS_ADD : FLAGS_SUB) | lg, HOST_AX, logic ? HOST_NONE : HOST_CX);
+		dbt_emit_flags(t, (logic ? FLAGS_LOGIC : alu == ALU_ADD ? FLAGS_ADD : FLAGS_SUB) | lg, HOST_AX, logic || direct ? HOST_NONE : HOST_CX);
 		t->live = LIVE_ALL;
 	}
 	if (what & TWO_STORE)
@@ -231,7 +247,7 @@ static bool emit_with_carry(struct translation *t, const struct uop *u, unsigned
 	struct emit *e = t->e;
 	unsigned lg = i >> 2;
 	uint64_t imm = alu_cut(lg, u->imm);
-	if (!t->carry && (t->flags < 0 || !dbt_emit_condition(t, CC_B)))
+	if (!t->carry && (t->flags < 0 || !emit_real_flags(t, CC_B)))
 		emit_carry(t);
 	if (i & 2)
 		emit_mov_imm(e, HOST_CX, imm);
@@ -284,6 +300,10 @@ static bool emit_step(struct translation *t, const struct uop *u, unsigned i, bo
 {
 	unsigned lg = i >> 1;
 	bool flags = !(i & 1);
+	if (!flags && lg >= LG32 && u->dst == u->a && dbt_host[u->dst] != HOST_NONE) {
+		emit_op(t->e, 1u << lg, 0xff, dec, dbt_guest(u->dst));
+		return true;
+	}
 	if (flags)
 		emit_keep_carry(t);
 	emit_operand(t, lg, HOST_AX, u->a);
@@ -292,7 +312,7 @@ static bool emit_step(struct translation *t, const struct uop *u, unsigned i, bo
 		emit_widen(t, lg);
 		dbt_emit_flags(t, (dec ? FLAGS_DEC : FLAGS_INC) | lg, HOST_AX, HOST_NONE);
 		emit_store_imm(t->e, 8, DBT_FIELD(flags.source), 0);
-		t->live = LIVE_NO_CARRY;
+		t->live = LIVE_ALL & ~LIVE_CARRY;
 	}
 	emit_result(t, lg, u->dst);
 	return true;
@@ -346,7 +366,7 @@ static void emit_shift_flags(struct translation *t, enum emit_shift shift, unsig
 /* By CL, and rotates, where nobody will see the flags. */
 static bool emit_by_cl(struct translation *t, const struct uop *u, unsigned lg, unsigned shift)
 {
-	if (lg < LG32 || !flags_dead_after(u))
+	if (lg < LG32 || !dbt_flags_dead_after(u))
 		return false;
 	emit_op(t->e, 4, OP_LOAD, HOST_CX, dbt_guest(REG_CX));
 	emit_operand(t, lg, HOST_AX, u->a);
@@ -360,7 +380,7 @@ static bool emit_rotate(struct translation *t, const struct uop *u, unsigned i, 
 	unsigned lg = i / 2;
 	if (i & 1)
 		return emit_by_cl(t, u, lg, rotate);
-	if (lg < LG32 || !flags_dead_after(u))
+	if (lg < LG32 || !dbt_flags_dead_after(u))
 		return false;
 	emit_operand(t, lg, HOST_AX, u->a);
 	emit_shift_imm(t->e, 1u << lg, rotate, emit_register(HOST_AX), (unsigned)u->imm);
@@ -386,6 +406,8 @@ static bool emit_shift_row(struct translation *t, const struct uop *u, unsigned 
 	if (i % 3 == 0) {
 		emit_shift_flags(t, shift, lg, u->a, count);
 		dbt_emit_flags(t, FLAGS_PARTIAL | lg, HOST_AX, HOST_CX);
+		if (shift == SHIFT_SAR || (shift == SHIFT_SHR && count != 1)) /* the others' OF took arithmetic */
+			t->live = LIVE_CARRY | LIVE_REST;
 	}
 	emit_result(t, lg, u->dst);
 	return true;
@@ -395,6 +417,17 @@ static bool emit_shr(struct translation *t, const struct uop *u, unsigned i) { r
 static bool emit_sar(struct translation *t, const struct uop *u, unsigned i) { return emit_shift_row(t, u, i, SHIFT_SAR); }
 
 /* ---- multiplication into one register ---- */
+/* ax = low half; the real OF: CF = OF = the product did not fit. Changes cx. */
+static void emit_product_flags(struct translation *t, unsigned lg)
+{
+	int32_t both = FLAG_CF | FLAG_OF;
+	emit_op(t->e, 1, OP_SETCC | CC_O, 0, emit_register(HOST_CX));
+	emit_op(t->e, 4, OP_MOVZX8, HOST_CX, emit_register(HOST_CX));
+	emit_op(t->e, 4, 0x69, HOST_CX, emit_register(HOST_CX));
+	emit_bytes(t->e, &both, 4);
+	dbt_emit_flags(t, FLAGS_PARTIAL | lg, HOST_AX, HOST_CX);
+}
+
 static bool emit_imul(struct translation *t, const struct uop *u, unsigned i)
 {
 	struct emit *e = t->e;
@@ -411,32 +444,55 @@ static bool emit_imul(struct translation *t, const struct uop *u, unsigned i)
 	} else {
 		emit_op(e, size, OP_IMUL, HOST_AX, dbt_guest(u->b));
 	}
-	if (!(i & 1)) { /* CF = OF = the product did not fit */
-		emit_op(e, 1, OP_SETCC | CC_O, 0, emit_register(HOST_CX));
-		emit_op(e, 4, OP_MOVZX8, HOST_CX, emit_register(HOST_CX));
-		int32_t both = FLAG_CF | FLAG_OF;
-		emit_op(e, 4, 0x69, HOST_CX, emit_register(HOST_CX));
-		emit_bytes(e, &both, 4);
-		dbt_emit_flags(t, FLAGS_PARTIAL | lg, HOST_AX, HOST_CX);
-	}
+	if (!(i & 1))
+		emit_product_flags(t, lg);
 	emit_result(t, lg, u->dst);
+	return true;
+}
+
+/* ---- into AX and DX ---- */
+static bool emit_product(struct translation *t, const struct uop *u, unsigned lg, bool is_signed)
+{
+	if (lg < LG32)
+		return false;
+	emit_operand(t, lg, HOST_AX, REG_AX);
+	emit_op(t->e, 1u << lg, OP_GROUP3, is_signed ? 5 : 4, dbt_guest(u->a));
+	if (!dbt_flags_dead_after(u))
+		emit_product_flags(t, lg);
+	dbt_write(t, REG_AX, HOST_AX);
+	dbt_write(t, REG_DX, HOST_DX);
+	return true;
+}
+static bool emit_mul(struct translation *t, const struct uop *u, unsigned lg) { return emit_product(t, u, lg, false); }
+static bool emit_imul_one(struct translation *t, const struct uop *u, unsigned lg) { return emit_product(t, u, lg, true); }
+
+/* A quotient that would not fit, or a divisor of 0: the high half is not below the divisor, and the C function raises. */
+static bool emit_div(struct translation *t, const struct uop *u, unsigned lg)
+{
+	if (lg < LG32)
+		return false;
+	emit_operand(t, lg, HOST_CX, u->a);
+	emit_operand(t, lg, HOST_DX, REG_DX);
+	emit_operand(t, lg, HOST_AX, REG_AX);
+	emit_alu(t->e, 1u << lg, ALU_CMP, HOST_DX, emit_register(HOST_CX));
+	dbt_emit_slow(t, u, emit_jump_if(t->e, CC_AE));
+	emit_op(t->e, 1u << lg, OP_GROUP3, 6, emit_register(HOST_CX));
+	dbt_write(t, REG_AX, HOST_AX);
+	dbt_write(t, REG_DX, HOST_DX);
 	return true;
 }
 
 /* ---- conditions ---- */
 static bool emit_set(struct translation *t, const struct uop *u, unsigned cc)
 {
-	if (!dbt_emit_condition(t, cc))
-		return false;
+	cc = dbt_emit_condition(t, cc);
 	emit_op(t->e, 1, OP_SETCC | cc, 0, dbt_guest(u->dst));
 	return true;
 }
 
 static bool emit_cmov(struct translation *t, const struct uop *u, unsigned i)
 {
-	unsigned cc = i & 15, lg = (i >> 4) + LG16;
-	if (!dbt_emit_condition(t, cc))
-		return false;
+	unsigned cc = dbt_emit_condition(t, i & 15), lg = (i >> 4) + LG16;
 	unsigned to = dbt_host[u->dst];
 	if (to == HOST_NONE)
 		emit_op(t->e, 8, OP_LOAD, to = HOST_AX, dbt_guest(u->dst));
@@ -480,6 +536,9 @@ static const struct alu_range alu_ranges[] = { /* ORDER OP: counts follow uops.d
 	{ UOP_adc8_rr, 16, false, emit_adc },
 	{ UOP_sbb8_rr, 16, false, emit_sbb },
 	{ UOP_imul16_rr, 12, false, emit_imul },
+	{ UOP_mul8, 4, false, emit_mul },
+	{ UOP_imul8, 4, false, emit_imul_one },
+	{ UOP_div8, 4, false, emit_div },
 	{ UOP_set_o, 16, true, emit_set },
 	{ UOP_cmov16_o, 48, true, emit_cmov },
 };
@@ -490,8 +549,8 @@ bool dbt_emit_alu(struct translation *t, const struct uop *u)
 		const struct alu_range *r = &alu_ranges[i];
 		if (u->op < r->first || u->op >= r->first + r->count)
 			continue;
-		enum live live = t->live;
-		t->carry = live == LIVE_ALL;
+		unsigned live = t->live;
+		t->carry = live & LIVE_CARRY;
 		if (!r->keeps)
 			t->live = LIVE_NONE;
 		if (!r->emit(t, u, u->op - r->first)) {

@@ -24,7 +24,7 @@ static void memory_ea(struct translation *t, const struct uop *u, unsigned form)
 		emit_alu(e, 8, ALU_ADD, HOST_AX, dbt_field(offsetof(struct cpu, seg) + u->seg * sizeof(struct segment) + offsetof(struct segment, base)));
 }
 
-static void memory_miss(struct translation *t, const struct uop *u, uint8_t *from)
+void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *from)
 {
 	if (t->sites == DBT_MAX_SITES)
 		t->e->full = true;
@@ -37,16 +37,15 @@ static void memory_look(struct translation *t, const struct uop *u, unsigned byt
 {
 	struct emit *e = t->e;
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_AX));
-	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12);
-	emit_alu(e, 8, ALU_AND, HOST_CX, DBT_FIELD(mem.mask));
-	emit_shift_imm(e, 8, SHIFT_SHL, emit_register(HOST_CX), 5);
-	_Static_assert(sizeof(struct fast_entry) == 32, "the shift");
+	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12 - 5);
+	_Static_assert(sizeof(struct fast_entry) == 1 << 5, "the index times the entry's size");
+	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), (int32_t)(t->d->mask << 5));
 	emit_alu(e, 8, ALU_ADD, HOST_CX, DBT_FIELD(mem.table));
 	emit_op(e, 8, OP_LEA, HOST_DX, emit_memory(HOST_AX, (int32_t)bytes - 1));
 	emit_alu_imm(e, 8, ALU_AND, emit_register(HOST_DX), -4096);
 	emit_alu(e, 8, ALU_OR, HOST_DX, DBT_FIELD(mem.tag));
 	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_memory(HOST_CX, (int32_t)column));
-	memory_miss(t, u, emit_jump_if(e, CC_NZ));
+	dbt_emit_slow(t, u, emit_jump_if(e, CC_NZ));
 }
 
 void dbt_emit_event(struct translation *t, uint64_t word)
@@ -64,7 +63,7 @@ void dbt_emit_event(struct translation *t, uint64_t word)
 	emit_op(e, 8, OP_STORE, HOST_CX, emit_memory(HOST_AX, offsetof(struct event_sink, next)));
 	emit_alu(e, 8, ALU_CMP, HOST_CX, emit_memory(HOST_AX, offsetof(struct event_sink, limit)));
 	uint8_t *full = emit_jump_if(e, CC_A);
-	memory_miss(t, NULL, full);
+	dbt_emit_slow(t, NULL, full);
 	if (t->sites)
 		t->site[t->sites - 1].back = e->at;
 }
@@ -96,6 +95,10 @@ static void load_alu(struct translation *t, const struct uop *u, const struct db
 		{ ALU_ADD, FLAGS_ADD }, { ALU_OR, FLAGS_LOGIC }, { ALU_AND, FLAGS_LOGIC }, { ALU_SUB, FLAGS_SUB }, { ALU_XOR, FLAGS_LOGIC },
 	};
 	unsigned i = (row->family - FAMILY_add32_rm) / 2, lg = row->bytes == 8 ? 3 : 2;
+	if (dbt_flags_dead_after(u) && dbt_host[u->dst] != HOST_NONE) {
+		emit_alu(t->e, row->bytes, as[i].alu, dbt_host[u->dst], from);
+		return;
+	}
 	emit_op(t->e, row->bytes, OP_LOAD, HOST_CX, from);
 	emit_op(t->e, row->bytes, OP_LOAD, HOST_AX, dbt_guest(u->dst));
 	emit_alu(t->e, row->bytes, as[i].alu, HOST_AX, emit_register(HOST_CX));
@@ -144,11 +147,6 @@ static void memory_store(struct translation *t, const struct uop *u, const struc
 }
 
 /* ---- XMM ---- */
-static struct emit_place memory_xmm(unsigned i)
-{
-	return dbt_field(i < 16 ? offsetof(struct cpu, xmm) + i * sizeof(union xmm) : offsetof(struct cpu, xmm_temp) + (i - 16) * sizeof(union xmm));
-}
-
 static bool memory_xmm_move(struct translation *t, const struct uop *u, const struct dbt_row *row)
 {
 	static const uint32_t load[] = { [4] = OP_MOVD_LOAD, [8] = OP_MOVQ_LOAD, [16] = OP_MOVUPS_LOAD }, store[] = { [4] = OP_MOVD_STORE, [8] = OP_MOVQ_STORE, [16] = OP_MOVUPS_STORE };
@@ -156,12 +154,12 @@ static bool memory_xmm_move(struct translation *t, const struct uop *u, const st
 	if (row->family == FAMILY_ldx16a || row->family == FAMILY_stx16a) {
 		emit_op(t->e, 1, 0xf7, 0, emit_register(HOST_AX)); /* TEST al, 15 */
 		emit_bytes(t->e, "\x0f", 1);
-		memory_miss(t, u, emit_jump_if(t->e, CC_NZ));
+		dbt_emit_slow(t, u, emit_jump_if(t->e, CC_NZ));
 	}
 	memory_look(t, u, row->bytes, is_load ? offsetof(struct fast_entry, read) : offsetof(struct fast_entry, write));
 	struct emit_place at = memory_hit(t, is_load ? EV_LOAD : EV_STORE, row->bytes);
-	emit_op(t->e, 4, is_load ? load[row->bytes] : OP_MOVUPS_LOAD, 0, is_load ? at : memory_xmm(u->b));
-	emit_op(t->e, 4, is_load ? OP_MOVUPS_STORE : store[row->bytes], 0, is_load ? memory_xmm(u->dst) : at);
+	emit_op(t->e, 4, is_load ? load[row->bytes] : OP_MOVUPS_LOAD, 0, is_load ? at : dbt_xmm(u->b));
+	emit_op(t->e, 4, is_load ? OP_MOVUPS_STORE : store[row->bytes], 0, is_load ? dbt_xmm(u->dst) : at);
 	return true;
 }
 
@@ -169,7 +167,6 @@ bool dbt_emit_memory(struct translation *t, const struct uop *u)
 {
 	const struct dbt_row *row = &t->rows[u->op];
 	bool xmm = row->shape == SHAPE_LOADX || row->shape == SHAPE_STOREX;
-	unsigned first = t->sites;
 	if (row->shape == SHAPE_PLAIN || (xmm && row->bytes < 4))
 		return false;
 	t->live = LIVE_NONE;
@@ -180,8 +177,5 @@ bool dbt_emit_memory(struct translation *t, const struct uop *u)
 		memory_load(t, u, row);
 	else
 		memory_store(t, u, row);
-	for (unsigned i = first; i < t->sites; i++) /* slow paths complete the micro-op and go on behind it */
-		if (t->site[i].u)
-			t->site[i].back = t->e->at;
 	return true;
 }

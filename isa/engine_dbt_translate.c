@@ -139,9 +139,7 @@ static void translate_end(struct translation *t, const struct uop *u)
 	if (u->op == UOP_jmp || u->op == UOP_fall)
 		translate_way(t, u->op == UOP_fall, emit_jump(t->e)), done = true;
 	else if (u->op >= UOP_j_o && u->op <= UOP_j_g) {
-		done = dbt_emit_condition(t, u->op - UOP_j_o);
-		if (done)
-			translate_branch(t, u->op - UOP_j_o);
+		translate_branch(t, dbt_emit_condition(t, u->op - UOP_j_o)), done = true;
 	} else if (u->op == UOP_jmp_reg || u->op == UOP_ret)
 		done = translate_indirect(t, u);
 	else
@@ -153,9 +151,13 @@ static void translate_end(struct translation *t, const struct uop *u)
 /* ---- the block ---- */
 static void translate_uop(struct translation *t, const struct uop *u)
 {
-	unsigned facts = uop_facts[u->op];
-	if (dbt_emit_alu(t, u) || dbt_emit_memory(t, u))
+	unsigned facts = uop_facts[u->op], first = t->sites;
+	if (dbt_emit_alu(t, u) || dbt_emit_memory(t, u) || dbt_emit_sse(t, u)) {
+		for (unsigned i = first; i < t->sites; i++) /* slow paths complete the micro-op and go on behind it */
+			if (t->site[i].u)
+				t->site[i].back = t->e->at;
 		return;
+	}
 	translate_call(t, u, translate_address(t->rows[u->op].call), facts & FACT_STOP);
 	t->live = LIVE_NONE;
 	if (facts & (FACT_SETS | FACT_USES | FACT_STOP))
@@ -168,7 +170,7 @@ static void translate_sites(struct translation *t)
 		const struct dbt_site *s = &t->site[i];
 		emit_patch(s->from, t->e->at);
 		if (s->u)
-			translate_call(t, s->u, (uint64_t)(uintptr_t)t->rows[s->u->op].slow, true);
+			translate_call(t, s->u, t->rows[s->u->op].slow ? (uint64_t)(uintptr_t)t->rows[s->u->op].slow : translate_address(t->rows[s->u->op].call), true);
 		else
 			emit_call_to(t->e, t->d->drain);
 		emit_jump_to(t->e, s->back);

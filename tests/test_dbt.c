@@ -77,6 +77,7 @@ static struct pair pair_open(bool observed)
 	side_open(p.want, observed);
 	side_open(p.got, observed);
 	p.dbt->events_on = observed;
+	p.dbt->mask = p.got->cpu.mem.mask;
 	return p;
 }
 
@@ -296,6 +297,50 @@ static void memory_rows(bool observed)
 static void test_memory(void) { memory_rows(false); }
 static void test_memory_observed(void) { memory_rows(true); }
 
+/* 200 blocks in a ring, by direct jumps, a call and a return, on one engine. `room`: bytes of code memory, 0: all. Returns the cpu's A and the instructions. */
+static struct side *ring_run(const char *engine, size_t room)
+{
+	struct side *s = aligned_alloc(64, (sizeof *s + 63) & ~63ull);
+	side_open(s, false);
+	uint8_t *p = s->phys.bytes + 0x1000;
+	for (unsigned i = 0; i < 200; i++, p += 3)
+		memcpy(p, "\x40\xeb\x00", 3); /* inc eax; jmp to the next */
+	memcpy(p, "\xe8\x05\x00\x00\x00\xe9", 6); /* call 5 on; jmp back */
+	int32_t back = (int32_t)(s->phys.bytes + 0x1000 - (p + 10));
+	memcpy(p + 6, &back, 4);
+	memcpy(p + 10, "\x83\xc3\x05\xc3", 4); /* add ebx, 5; ret */
+	s->cpu.rip = 0x1000;
+	s->cpu.reg[REG_SP] = 0x8000;
+	for (unsigned i = 0; i < 30; i++) {
+		s->cpu.budget = i ? 1000 : 1; /* the first run makes the code memory */
+		engine_find(engine)->run(&s->cpu);
+		if (i == 0 && room)
+			s->cpu.blocks->dbt->emit.end = s->cpu.blocks->dbt->first + room;
+		if (i == 0)
+			block_cache_invalidate_all(&s->cpu);
+	}
+	return s;
+}
+
+/* Code memory for no block, for a few, and for all of them. */
+static void test_full_memory(void)
+{
+	static const size_t room[] = { 0, 20, 1000, 5000, 20000 };
+	struct side *want = ring_run("switch", 0);
+	for (unsigned i = 0; i < sizeof room / sizeof *room; i++) {
+		struct side *got = ring_run("dbt", room[i]);
+		CU_ASSERT_EQUAL(want->cpu.icount, got->cpu.icount);
+		CU_ASSERT_EQUAL(want->cpu.rip, got->cpu.rip);
+		CU_ASSERT_EQUAL(want->cpu.budget, got->cpu.budget);
+		CU_ASSERT_EQUAL(memcmp(want->cpu.reg, got->cpu.reg, sizeof want->cpu.reg), 0);
+		CU_ASSERT_TRUE(room[i] == 0 || room[i] > 5000 || got->cpu.blocks->generation > 20);
+		side_close(got);
+		free(got);
+	}
+	side_close(want);
+	free(want);
+}
+
 int main(void)
 {
 	if (CU_initialize_registry() != CUE_SUCCESS)
@@ -305,6 +350,7 @@ int main(void)
 	CU_add_test(s, "branches", test_branches);
 	CU_add_test(s, "loads and stores", test_memory);
 	CU_add_test(s, "loads and stores, with events", test_memory_observed);
+	CU_add_test(s, "full code memory", test_full_memory);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
 	unsigned failed = CU_get_number_of_failures();

@@ -1,7 +1,7 @@
 /*
  * Proves: nothing that makes the simulator fast shows in a result. The hostile machine has a softtlb of one entry and an event buffer of two, and runs one block in a go, or forgets every
- * cached translation and block again and again; the result must equal the ordinary machine's byte for byte: every cycle, exit, TLB and cache counter, the guest's state, under every technique, timer on.
- * So must every way to consume events: scalar and vector code for the caches, the TLB filter on or off, batches of any size.
+ * cached translation and block again and again; the result must equal the ordinary machine's byte for byte: every cycle, exit, TLB and cache counter, the guest's state, under every technique and
+ * engine, timer on. So must every way to consume events: scalar and vector code for the caches, the TLB filter on or off, batches of any size.
  *
  * The reference is the ordinary machine; that the ordinary machine is right is what the other suites prove.
  */
@@ -31,6 +31,7 @@ static void result_of(const struct machine_config *c, struct run_result *r)
 		printf("  %s\n", error);
 	}
 	machine_destroy(m);
+	memset(r->engine, 0, sizeof(r->engine)); /* the one field that may differ */
 }
 
 /* Says what differs, then fails. */
@@ -55,15 +56,25 @@ static void hostile_run(unsigned technique, unsigned width, const char *cmdline)
 
 	config_fill(&c, &techniques[technique], width, cmdline);
 	result_of(&c, ordinary);
-	c.softtlb_entries = 1;
-	c.event_buffer = 2;
-	c.batch = 1;
-	result_of(&c, hostile);
-	results_compare(ordinary, hostile, "with tiny limits");
-	c.batch = 999;
-	c.forgetful = true;
-	result_of(&c, hostile);
-	results_compare(ordinary, hostile, "forgetful");
+	for (const struct engine *e = engines; e->name; e++) {
+		config_fill(&c, &techniques[technique], width, cmdline);
+		snprintf(c.engine, sizeof(c.engine), "%s", e->name);
+		result_of(&c, hostile);
+		results_compare(ordinary, hostile, e->name);
+		c.softtlb_entries = 1;
+		c.event_buffer = 2;
+		c.batch = 1;
+		result_of(&c, hostile);
+		results_compare(ordinary, hostile, "with tiny limits");
+		c.batch = 999;
+		c.forgetful = true;
+		result_of(&c, hostile);
+		results_compare(ordinary, hostile, "forgetful");
+		c.forgetful = false;
+		c.block_cache_bytes = 20000;
+		result_of(&c, hostile);
+		results_compare(ordinary, hostile, "with a tiny block cache");
+	}
 	free(ordinary);
 	free(hostile);
 }
