@@ -12,9 +12,10 @@
 struct bench_kernel { const char *name, *file; double instructions; const char *what; };
 extern const struct bench_kernel bench_kernels[]; /* workloads/bench.def; [0] is `empty` */
 extern const unsigned bench_kernel_count;
+#define CONTEST_OURS CONTEST_BOCHS /* those below are Ringside itself */
 #define BENCH_KERNELS_MOST 32
 
-enum bench_contestant { CONTEST_FUNCTIONAL, CONTEST_TLB, CONTEST_FIXED, CONTEST_BOCHS, CONTEST_QEMU, CONTESTANTS }; /* ORDER CONTEST: contestants[] in bench_contestants.c */
+enum bench_contestant { CONTEST_FUNCTIONAL, CONTEST_TLB, CONTEST_FIXED, CONTEST_DBT, CONTEST_DBT_FIXED, CONTEST_BOCHS, CONTEST_QEMU, CONTESTANTS }; /* ORDER CONTEST: contestants[] in bench_contestants.c */
 
 struct bench_place {        /* where things are */
 	char self[512];     /* this program */

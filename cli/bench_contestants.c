@@ -28,17 +28,21 @@ _Static_assert(sizeof bench_kernels / sizeof *bench_kernels <= BENCH_KERNELS_MOS
 /* A command line: arguments point to literals or into text. */
 struct command { const char *argument[24]; char text[4][1100]; };
 
-static void ringside_command(const struct bench_place *p, const struct bench_kernel *k, struct command *c, const char *core)
+static bool ringside_command(const struct bench_place *p, const struct bench_kernel *k, struct command *c, const char *engine, const char *core)
 {
 	snprintf(c->text[0], sizeof *c->text, "kernel=%s/%s", p->images, k->file);
 	snprintf(c->text[1], sizeof *c->text, "machine.core=%s", core);
-	const char *const all[] = { p->self, "run", "--set", c->text[0], "--set", c->text[1], "--set", "machine.memory=512M", NULL };
+	snprintf(c->text[2], sizeof *c->text, "machine.engine=%s", engine);
+	const char *const all[] = { p->self, "run", "--set", c->text[0], "--set", c->text[1], "--set", c->text[2], "--set", "machine.memory=512M", NULL };
 	memcpy(c->argument, all, sizeof all);
+	return true;
 }
 
-static bool functional_command(const struct bench_place *p, const struct bench_kernel *k, struct command *c) { return ringside_command(p, k, c, "functional"), true; }
-static bool tlb_command(const struct bench_place *p, const struct bench_kernel *k, struct command *c) { return ringside_command(p, k, c, "tlb"), true; }
-static bool fixed_command(const struct bench_place *p, const struct bench_kernel *k, struct command *c) { return ringside_command(p, k, c, "fixed"), true; }
+static bool functional_command(const struct bench_place *p, const struct bench_kernel *k, struct command *c) { return ringside_command(p, k, c, "threaded", "functional"); }
+static bool tlb_command(const struct bench_place *p, const struct bench_kernel *k, struct command *c) { return ringside_command(p, k, c, "threaded", "tlb"); }
+static bool fixed_command(const struct bench_place *p, const struct bench_kernel *k, struct command *c) { return ringside_command(p, k, c, "threaded", "fixed"); }
+static bool dbt_command(const struct bench_place *p, const struct bench_kernel *k, struct command *c) { return ringside_command(p, k, c, "dbt", "functional"); }
+static bool dbt_fixed_command(const struct bench_place *p, const struct bench_kernel *k, struct command *c) { return ringside_command(p, k, c, "dbt", "fixed"); }
 
 static bool qemu_command(const struct bench_place *p, const struct bench_kernel *k, struct command *c)
 {
@@ -103,9 +107,11 @@ static const struct contestant {
 	bool (*command)(const struct bench_place *p, const struct bench_kernel *k, struct command *c);
 	bool (*good)(const struct bench_place *p, int status);
 } contestants[CONTESTANTS] = { /* ORDER CONTEST */
-	{ "functional", "Ringside without a timing model", NULL, functional_command, ringside_good },
+	{ "functional", "Ringside's interpreter without a timing model", NULL, functional_command, ringside_good },
 	{ "tlb", "Ringside with the modelled TLBs only", NULL, tlb_command, ringside_good },
 	{ "fixed", "Ringside's fixed core: TLBs, walks, caches, DRAM", NULL, fixed_command, ringside_good },
+	{ "dbt", "Ringside's translator without a timing model", NULL, dbt_command, ringside_good },
+	{ "dbt-fixed", "Ringside's translator with the fixed core", NULL, dbt_fixed_command, ringside_good },
 	{ "bochs", "Debian's Bochs", "bochs", bochs_command, bochs_good },
 	{ "qemu", "Debian's QEMU, -accel tcg,thread=single", "qemu-system-x86_64", qemu_command, qemu_good },
 };

@@ -75,7 +75,7 @@ static void medians_fill(struct bench *b)
 			double s = b->chosen[k] ? median_of(b->sample[k][c], b->runs) - start : NAN;
 			b->seconds[k][c] = s < 1e-6 ? 1e-6 : s; /* the clock's grain; a NAN stays one */
 		}
-		if (c <= CONTEST_FIXED)
+		if (c < CONTEST_OURS)
 			snprintf(b->version[c], sizeof b->version[c], "ringside %s", results_program_version());
 		else
 			bench_contestant_version(c, &b->place, b->version[c], sizeof b->version[c]);
@@ -126,31 +126,48 @@ static void number_print(double v, int width, int digits)
 	isfinite(v) ? printf(" %*.*f", width, digits, v) : printf(" %*s", width, "-");
 }
 
-static void speeds_print(const struct bench *b)
+static void heads_print(const char *title)
 {
-	static const enum bench_contestant ours[] = { CONTEST_FUNCTIONAL, CONTEST_FIXED };
-	printf("guest speed, million instructions a second of user CPU time (median of %u, start-up subtracted), and times as fast as Bochs and QEMU\n\n%-10s", b->runs, "kernel");
+	printf("%-14s", title);
 	for (unsigned c = 0; c < CONTESTANTS; c++)
 		printf(" %10s", bench_contestant_name(c));
-	printf("   functional/bochs  /qemu   fixed/bochs  /qemu\n");
+	printf("\n");
+}
+
+/* Times as fast as `base`, kernel by kernel, and their geometric mean. */
+static void ratios_print(const struct bench *b, enum bench_contestant base)
+{
+	printf("times as fast as %s\n", bench_contestant_what(base));
+	heads_print("kernel");
 	for (unsigned k = 0; k < bench_kernel_count; k++) {
 		if (!kernel_counts(b, k))
 			continue;
-		printf("%-10s", bench_kernels[k].name);
+		printf("%-14s", bench_kernels[k].name);
 		for (unsigned c = 0; c < CONTESTANTS; c++)
-			number_print(speed_of(b, k, c), 10, 1);
-		for (unsigned i = 0; i < 2; i++) {
-			number_print(ratio_of(b, k, ours[i], CONTEST_BOCHS), i ? 13 : 18, 2);
-			number_print(ratio_of(b, k, ours[i], CONTEST_QEMU), 6, 2);
-		}
+			number_print(ratio_of(b, k, c, base), 10, 2);
 		printf("\n");
 	}
-	printf("%-65s", "geometric mean");
-	for (unsigned i = 0; i < 2; i++) {
-		number_print(geometric_mean(b, ours[i], CONTEST_BOCHS), i ? 13 : 18, 2);
-		number_print(geometric_mean(b, ours[i], CONTEST_QEMU), 6, 2);
-	}
+	printf("%-14s", "geometric mean");
+	for (unsigned c = 0; c < CONTESTANTS; c++)
+		number_print(geometric_mean(b, c, base), 10, 2);
 	printf("\n\n");
+}
+
+static void speeds_print(const struct bench *b)
+{
+	printf("guest speed, million instructions a second of user CPU time (median of %u, start-up subtracted)\n", b->runs);
+	heads_print("kernel");
+	for (unsigned k = 0; k < bench_kernel_count; k++) {
+		if (!kernel_counts(b, k))
+			continue;
+		printf("%-14s", bench_kernels[k].name);
+		for (unsigned c = 0; c < CONTESTANTS; c++)
+			number_print(speed_of(b, k, c), 10, 1);
+		printf("\n");
+	}
+	printf("\n");
+	ratios_print(b, CONTEST_BOCHS);
+	ratios_print(b, CONTEST_QEMU);
 }
 
 static void limits_print(const struct bench *b)
@@ -277,7 +294,7 @@ static int kernels_choose(struct bench *b, const char *list)
 static bool ringside_ran(const struct bench *b)
 {
 	for (unsigned k = 0; k < bench_kernel_count; k++)
-		for (unsigned c = 0; b->chosen[k] && c <= CONTEST_FIXED; c++)
+		for (unsigned c = 0; b->chosen[k] && c < CONTEST_OURS; c++)
 			if (isnan(b->sample[k][c][0]))
 				return false;
 	return true;
