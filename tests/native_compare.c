@@ -1,5 +1,6 @@
 /* The comparison of the real CPU with every engine, and the values that go into it. See native_oracle.h. */
 #include "native_oracle.h"
+#include <CUnit/Basic.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,4 +207,20 @@ void session_check(struct native_session *s, const struct native_code *c, unsign
 			printf(": %s wrote other memory than the real CPU\n", s->engine[e]);
 		}
 	}
+}
+
+int session_run(struct native_session *s, const char *suite, const struct native_test *tests)
+{
+	if (CU_initialize_registry() != CUE_SUCCESS)
+		return 1;
+	CU_pSuite all = CU_add_suite(suite, NULL, NULL);
+	for (const struct native_test *t = tests; t->name; t++)
+		CU_add_test(all, t->name, t->run);
+	CU_basic_set_mode(CU_BRM_VERBOSE);
+	CU_basic_run_tests();
+	const unsigned failures = CU_get_number_of_failures();
+	CU_cleanup_registry();
+	printf("%llu cases against the real CPU, each on every engine\n", (unsigned long long)s->cases);
+	session_close(s);
+	return failures != 0;
 }

@@ -92,6 +92,10 @@ struct native_code {
 /* False: prints why and that the test is skipped. argv[1], if any, is a seed: for a longer hunt than a test may take. */
 bool session_open(struct native_session *s, int argc, char **argv);
 void session_close(struct native_session *s);
+/* A native suite after session_open(): runs the tests (the last has name NULL) as a CUnit suite, says how many cases ran, closes the session. Returns main's exit status. */
+struct native_test { const char *name; void (*run)(void); };
+int session_run(struct native_session *s, const char *suite, const struct native_test *tests);
+#define NATIVE_SKIPPED 77 /* exit status that ctest shows as skipped */
 /* Runs the `count` cases that stand in native_before() on the real CPU and on every engine, and compares. Prints the first differences. */
 void session_check(struct native_session *s, const struct native_code *c, unsigned count);
 uint64_t session_random(struct native_session *s);

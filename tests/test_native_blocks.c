@@ -136,18 +136,8 @@ static void test_single_step(void)
 
 int main(int argc, char **argv)
 {
+	static const struct native_test tests[] = { { "random sequences", test_sequences }, { "single steps", test_single_step }, { NULL, NULL } };
 	if (!session_open(&session, argc, argv))
-		return 77; /* ctest's "skipped" */
-	if (CU_initialize_registry() != CUE_SUCCESS)
-		return 1;
-	CU_pSuite suite = CU_add_suite("sequences of instructions against the real CPU", NULL, NULL);
-	CU_add_test(suite, "random sequences", test_sequences);
-	CU_add_test(suite, "single steps", test_single_step);
-	CU_basic_set_mode(CU_BRM_VERBOSE);
-	CU_basic_run_tests();
-	const unsigned failures = CU_get_number_of_failures();
-	CU_cleanup_registry();
-	printf("%llu cases against the real CPU, each on every engine\n", (unsigned long long)session.cases);
-	session_close(&session);
-	return failures != 0;
+		return NATIVE_SKIPPED;
+	return session_run(&session, "sequences of instructions against the real CPU", tests);
 }

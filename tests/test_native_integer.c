@@ -149,19 +149,8 @@ static void test_sweeps(void)
 
 int main(int argc, char **argv)
 {
+	static const struct native_test tests[] = { { "every row in 64-bit code", test_rows_64 }, { "every row in 32-bit code", test_rows_32 }, { "every pair of bytes", test_sweeps }, { NULL, NULL } };
 	if (!session_open(&session, argc, argv))
-		return 77; /* ctest's "skipped" */
-	if (CU_initialize_registry() != CUE_SUCCESS)
-		return 1;
-	CU_pSuite suite = CU_add_suite("user-mode integer instructions against the real CPU", NULL, NULL);
-	CU_add_test(suite, "every row in 64-bit code", test_rows_64);
-	CU_add_test(suite, "every row in 32-bit code", test_rows_32);
-	CU_add_test(suite, "every pair of bytes", test_sweeps);
-	CU_basic_set_mode(CU_BRM_VERBOSE);
-	CU_basic_run_tests();
-	const unsigned failures = CU_get_number_of_failures();
-	CU_cleanup_registry();
-	printf("%llu cases against the real CPU, each on every engine\n", (unsigned long long)session.cases);
-	session_close(&session);
-	return failures != 0;
+		return NATIVE_SKIPPED;
+	return session_run(&session, "user-mode integer instructions against the real CPU", tests);
 }

@@ -246,19 +246,8 @@ static void test_self_modifying(void)
 
 int main(int argc, char **argv)
 {
+	static const struct native_test tests[] = { { "random 64-bit code", test_random_64 }, { "random 32-bit code", test_random_32 }, { "self-modifying code", test_self_modifying }, { NULL, NULL } };
 	if (!session_open(&session, argc, argv))
-		return 77; /* ctest's "skipped" */
-	if (CU_initialize_registry() != CUE_SUCCESS)
-		return 1;
-	CU_pSuite suite = CU_add_suite("random code against the real CPU", NULL, NULL);
-	CU_add_test(suite, "random 64-bit code", test_random_64);
-	CU_add_test(suite, "random 32-bit code", test_random_32);
-	CU_add_test(suite, "self-modifying code", test_self_modifying);
-	CU_basic_set_mode(CU_BRM_VERBOSE);
-	CU_basic_run_tests();
-	const unsigned failures = CU_get_number_of_failures();
-	CU_cleanup_registry();
-	printf("%llu cases against the real CPU, each on every engine\n", (unsigned long long)session.cases);
-	session_close(&session);
-	return failures != 0;
+		return NATIVE_SKIPPED;
+	return session_run(&session, "random code against the real CPU", tests);
 }

@@ -159,22 +159,12 @@ static void test_32(void)
 
 int main(int argc, char **argv)
 {
+	static const struct native_test tests[] = { { "64-bit code", test_64 }, { "32-bit code", test_32 }, { NULL, NULL } };
 	if (!session_open(&session, argc, argv))
-		return 77; /* ctest's "skipped" */
+		return NATIVE_SKIPPED;
 	if (!native_has_32(session.native)) {
 		session_close(&session);
-		return 77;
+		return NATIVE_SKIPPED;
 	}
-	if (CU_initialize_registry() != CUE_SUCCESS)
-		return 1;
-	CU_pSuite suite = CU_add_suite("segments in user code against the real CPU", NULL, NULL);
-	CU_add_test(suite, "64-bit code", test_64);
-	CU_add_test(suite, "32-bit code", test_32);
-	CU_basic_set_mode(CU_BRM_VERBOSE);
-	CU_basic_run_tests();
-	const unsigned failures = CU_get_number_of_failures();
-	CU_cleanup_registry();
-	printf("%llu cases against the real CPU, each on every engine\n", (unsigned long long)session.cases);
-	session_close(&session);
-	return failures != 0;
+	return session_run(&session, "segments in user code against the real CPU", tests);
 }

@@ -358,22 +358,8 @@ static void test_fxsave(void)
 
 int main(int argc, char **argv)
 {
+	static const struct native_test tests[] = { { "every row", test_rows }, { "other encodings", test_other_encodings }, { "ldmxcsr", test_ldmxcsr }, { "maskmovdqu", test_maskmovdqu }, { "fxrstor", test_fxrstor }, { "fxsave", test_fxsave }, { NULL, NULL } };
 	if (!session_open(&session, argc, argv))
-		return 77; /* ctest's "skipped" */
-	if (CU_initialize_registry() != CUE_SUCCESS)
-		return 1;
-	CU_pSuite suite = CU_add_suite("SSE and SSE2 against the real CPU", NULL, NULL);
-	CU_add_test(suite, "every row", test_rows);
-	CU_add_test(suite, "other encodings", test_other_encodings);
-	CU_add_test(suite, "ldmxcsr", test_ldmxcsr);
-	CU_add_test(suite, "maskmovdqu", test_maskmovdqu);
-	CU_add_test(suite, "fxrstor", test_fxrstor);
-	CU_add_test(suite, "fxsave", test_fxsave);
-	CU_basic_set_mode(CU_BRM_VERBOSE);
-	CU_basic_run_tests();
-	const unsigned failures = CU_get_number_of_failures();
-	CU_cleanup_registry();
-	printf("%llu cases against the real CPU, each on every engine\n", (unsigned long long)session.cases);
-	session_close(&session);
-	return failures != 0;
+		return NATIVE_SKIPPED;
+	return session_run(&session, "SSE and SSE2 against the real CPU", tests);
 }
