@@ -48,18 +48,6 @@ static inline __attribute__((always_inline)) void threaded_event(struct cpu *cpu
 		uop_##name##_done(cpu, u);                                                                                                                             \
 		NEXT;                                                                                                                                                  \
 	}
-#define ALIGNED_ldx1 false
-#define ALIGNED_ldx2 false
-#define ALIGNED_ldx4 false
-#define ALIGNED_ldx8 false
-#define ALIGNED_ldx16 false
-#define ALIGNED_ldx16a true
-#define ALIGNED_stx1 false
-#define ALIGNED_stx2 false
-#define ALIGNED_stx4 false
-#define ALIGNED_stx8 false
-#define ALIGNED_stx16 false
-#define ALIGNED_stx16a true
 #define LOAD(name, form, type, facts) IF_FIRST_##form(SLOW_LOAD(name, type, memory_load_slow))
 #define RMW(name, form, type, facts) IF_FIRST_##form(SLOW_LOAD(name, type, memory_rmw_slow))
 #define STORE(name, form, type, facts) IF_FIRST_##form(SLOW_STORE(name, memory_store_slow, type))

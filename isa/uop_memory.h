@@ -92,4 +92,17 @@ BODY(check_aligned)
 	if (R(u->a) & (u->size - 1u))
 		uop_raise_error(cpu, u, VEC_GP, 0);
 }
+/* Which XMM accesses must be aligned (#GP(0) otherwise): by the micro-op's name, for the engines' slow paths. */
+#define ALIGNED_ldx1 false
+#define ALIGNED_ldx2 false
+#define ALIGNED_ldx4 false
+#define ALIGNED_ldx8 false
+#define ALIGNED_ldx16 false
+#define ALIGNED_ldx16a true
+#define ALIGNED_stx1 false
+#define ALIGNED_stx2 false
+#define ALIGNED_stx4 false
+#define ALIGNED_stx8 false
+#define ALIGNED_stx16 false
+#define ALIGNED_stx16a true
 #endif
