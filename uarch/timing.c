@@ -174,12 +174,6 @@ uint64_t timing_now(const struct timing *t)
 	return sum;
 }
 
-void timing_idle(struct timing *t, uint64_t cycles)
-{
-	if (t->model->keeps_time)
-		timing_charge(t, CAUSE_IDLE, cycles);
-}
-
 uint64_t timing_worst_block(const struct timing *t)
 {
 	const struct preset *p = &t->preset;

@@ -71,7 +71,6 @@ struct timing *timing_create(const char *core_model, const struct preset *p, con
 void timing_destroy(struct timing *t);
 struct event_consumer *timing_consumer(struct timing *t); /* attach it to the sink */
 uint64_t timing_now(const struct timing *t);              /* cycles so far; drain first */
-void timing_idle(struct timing *t, uint64_t cycles);      /* the machine was halted: added to IDLE. EV_IDLE in the stream does the same: use one of the two */
 uint64_t timing_worst_block(const struct timing *t);      /* cycles that one instruction takes at most, with what its exit entails: bounds a batch before a deadline */
 uint64_t timing_instructions(const struct timing *t);     /* guest instructions seen in the stream */
 
