@@ -144,6 +144,11 @@ static void json_translation(struct json *j, const struct run_result *r)
 	json_open(j, "dram", '{');
 	json_stats(j, r, "dram.");
 	json_close(j, '}');
+	if (r->mode == RUN_REPLAY) {
+		json_open(j, "replay", '{');
+		json_stats(j, r, "replay.");
+		json_close(j, '}');
+	}
 	json_open(j, "memory", '{');
 	json_uint(j, "vmm_table_bytes", r->table_bytes_peak);
 	json_uint(j, "guest_table_bytes", r->guest_table_bytes);

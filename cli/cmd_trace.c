@@ -96,11 +96,19 @@ static bool config_same(const struct config *a, const struct config *b)
 	return same;
 }
 
+static void references_print(const struct run_result *r)
+{
+	printf("%" PRIu64 " references: %" PRIu64 " fetches of blocks, %" PRIu64 " loads, %" PRIu64 " stores, %" PRIu64 " read-modify-writes\n", result_stat(r, "replay.references"),
+		result_stat(r, "replay.fetches"), result_stat(r, "replay.loads"), result_stat(r, "replay.stores"), result_stat(r, "replay.rmws"));
+}
+
 static int replay_show(const struct options *o, const struct trace_reader *t, const struct runner *r, bool same)
 {
 	char error[640];
 	int status = STATUS_GOOD;
 	(o->json ? result_print_json : result_print)(stdout, &r->result);
+	if (!o->json)
+		references_print(&r->result);
 	if (o->db) {
 		struct results_db *db = results_open(o->db, error, sizeof error);
 		if (!db || results_write(db, &r->result, r->config_text, 0, error, sizeof error) < 0)
@@ -180,7 +188,7 @@ static void info_print_json(const struct trace_info *i, const struct tally *t)
 		i->workload, i->memory_bytes, i->complete ? "true" : "false");
 	printf("  \"state_hash\": \"%016" PRIx64 "\",\n  \"exit_code\": %d,\n  \"instructions\": %" PRIu64 ",\n  \"events\": %" PRIu64 ",\n  \"chunks\": %" PRIu64 ",\n  \"blocks\": %" PRIu64 ",\n", i->state_hash,
 		i->exit_code, t->instructions, t->events, i->chunks, i->blocks);
-	printf("  \"table_pages\": %" PRIu64 ",\n  \"file_bytes\": %" PRIu64 ",\n  \"events_by_kind\": {", i->table_pages, i->file_bytes);
+	printf("  \"references\": %" PRIu64 ",\n  \"table_pages\": %" PRIu64 ",\n  \"file_bytes\": %" PRIu64 ",\n  \"events_by_kind\": {", trace_references(t->by_kind), i->table_pages, i->file_bytes);
 	const char *comma = "";
 	for (unsigned k = 1; k <= EV_MARK; k++)
 		if (t->by_kind[k]) {

@@ -26,14 +26,25 @@ static bool runner_execute(struct runner *r, struct machine *m, struct progress_
 	return ok;
 }
 
+/* What the trace gave, as statistics of the replay: references a second are these over the time that the process took. */
+static void replay_counts_add(struct run_result *r, const uint64_t *by_kind)
+{
+	const struct result_metric list[] = { { "replay.references", trace_references(by_kind) }, { "replay.fetches", by_kind[EV_BLOCK] }, { "replay.loads", by_kind[EV_LOAD] },
+		{ "replay.stores", by_kind[EV_STORE] + by_kind[EV_TABLE_STORE] }, { "replay.rmws", by_kind[EV_RMW] } };
+	for (unsigned i = 0; i < sizeof list / sizeof *list && r->stats < RESULT_METRICS; i++)
+		r->stat[r->stats++] = list[i];
+}
+
 static bool runner_replay(struct runner *r, struct machine *m, struct progress_run *p)
 {
 	struct trace_reader *t = trace_reader_open(r->replay, r->error, sizeof r->error);
 	if (!t)
 		return false;
 	bool ok = trace_replay(t, m, progress_tick, p, r->error, sizeof r->error);
-	if (ok)
+	if (ok) {
 		machine_result(m, &r->result);
+		replay_counts_add(&r->result, trace_reader_counts(t));
+	}
 	trace_reader_close(t);
 	r->result.mode = RUN_REPLAY;
 	return ok;

@@ -188,6 +188,8 @@ static void test_trace(void)
 	CU_ASSERT_TRUE(json_valid());
 	expect("trace replay test_cli.trace", 0, "statistics are as in the recorded run");
 	expect("trace replay test_cli.trace --technique shadow", 0, "state hash");
+	expect("trace replay test_cli.trace", 0, "read-modify-writes");
+	expect("trace replay test_cli.trace --json", 0, "\"references\"");
 	expect("trace replay test_cli.trace --technique paravirt", 2, "another build of the guest");
 	expect("trace replay test_cli.trace --set x=1", 2, "unknown key");
 	expect("trace replay", 2, "name a trace file");

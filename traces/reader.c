@@ -19,6 +19,7 @@ struct trace_reader {
 	uint64_t first_chunk, end;      /* where chunks begin, and where they cannot be any more (index, or end of file) */
 	uint64_t next;                  /* offset of the next chunk */
 	uint64_t chunk, events_read;    /* numbers of it, for messages */
+	uint64_t count_by_kind[EV_KIND_COUNT]; /* of the batches so far */
 	struct codec *codec;            /* made, as the events' room is, when the first chunk is decoded */
 	struct event *event;
 	uint8_t *pages;
@@ -276,6 +277,12 @@ struct trace_reader *trace_reader_open(const char *path, char *error, size_t err
 const struct trace_info *trace_reader_info(const struct trace_reader *r) { return &r->info; }
 const struct trace_cpu *trace_reader_cpu(const struct trace_reader *r) { return &r->cpu; }
 uint32_t trace_reader_blocks(const struct trace_reader *r) { return r->blocks; }
+const uint64_t *trace_reader_counts(const struct trace_reader *r) { return r->count_by_kind; }
+
+uint64_t trace_references(const uint64_t count_by_kind[EV_KIND_COUNT])
+{
+	return count_by_kind[EV_BLOCK] + count_by_kind[EV_LOAD] + count_by_kind[EV_STORE] + count_by_kind[EV_RMW] + count_by_kind[EV_TABLE_STORE];
+}
 
 bool trace_reader_stat(const struct trace_reader *r, unsigned i, const char **name, uint64_t *value)
 {
@@ -304,6 +311,7 @@ void trace_reader_rewind(struct trace_reader *r)
 	blocks_forget(r);
 	r->next = r->first_chunk;
 	r->chunk = r->events_read = 0;
+	memset(r->count_by_kind, 0, sizeof r->count_by_kind);
 }
 
 void trace_reader_close(struct trace_reader *r)
@@ -409,12 +417,13 @@ static bool stream_span(struct span *s, uint64_t n, struct span *out)
 	return at;
 }
 
-/* What events say of each other: a block that exists, a value where one is announced. */
-static const char *events_check(const struct trace_reader *r, uint32_t n)
+/* What events say of each other: a block that exists, a value where one is announced. Counts them. */
+static const char *events_check(struct trace_reader *r, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		const struct event *e = &r->event[i];
 		bool paired = e->kind == EV_TABLE_STORE || ((e->kind == EV_SENSITIVE || e->kind == EV_HYPERCALL) && e->aux);
+		r->count_by_kind[e->kind]++;
 		if (e->kind == EV_BLOCK && e->id >= r->blocks)
 			return "an event names a block that is not there";
 		if (paired && (i + 1 == n || e[1].kind != EV_VALUE))

@@ -48,6 +48,10 @@ void trace_reader_close(struct trace_reader *r);
 bool trace_reader_next(struct trace_reader *r, const struct event **events, size_t *count, const uint8_t **pages, char *error, size_t error_size);
 /* Goes back to the first event. */
 void trace_reader_rewind(struct trace_reader *r);
+/* Events by kind of the batches so far (EV_KIND_COUNT numbers). */
+const uint64_t *trace_reader_counts(const struct trace_reader *r);
+/* Memory references among them: fetches of blocks, loads, stores (of page tables, too) and read-modify-writes. Takes info.count_by_kind of a complete trace as well. */
+uint64_t trace_references(const uint64_t count_by_kind[EV_KIND_COUNT]);
 /* Static block facts by id: those that the batches so far have brought. NULL: none. */
 const struct block_static *trace_reader_block(const struct trace_reader *r, uint32_t id);
 uint32_t trace_reader_blocks(const struct trace_reader *r);
