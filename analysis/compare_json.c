@@ -152,6 +152,7 @@ static void json_translation(struct json *j, const struct run_result *r)
 	json_open(j, "memory", '{');
 	json_uint(j, "vmm_table_bytes", r->table_bytes_peak);
 	json_uint(j, "guest_table_bytes", r->guest_table_bytes);
+	json_uint(j, "guest_touched_bytes", r->guest_touched_bytes);
 	json_close(j, '}');
 }
 

@@ -80,14 +80,16 @@ static void unknown_fill(const struct machine *m, struct run_result *r)
 	}
 }
 
-static uint64_t guest_table_bytes(const struct machine *m)
+static void guest_memory_fill(const struct machine *m, struct run_result *r)
 {
-	uint64_t pages = 0;
+	uint64_t tables = 0, touched = 0;
 	for (uint64_t hpa = m->vmm.guest_base; hpa < m->vmm.guest_base + m->vmm.guest_bytes; hpa += 4096) {
 		const struct frame *f = frames_at(&m->mmu.frames, hpa);
-		pages += f && f->flags & FRAME_TABLE;
+		tables += f && f->flags & FRAME_TABLE;
+		touched += f && f->flags & FRAME_TOUCHED;
 	}
-	return pages << 12;
+	r->guest_table_bytes = tables << 12;
+	r->guest_touched_bytes = m->replayed ? 0 : touched << 12;
 }
 
 void machine_result(struct machine *m, struct run_result *r)
@@ -111,7 +113,7 @@ void machine_result(struct machine *m, struct run_result *r)
 	exits_fill(m, r);
 	vmm_stats_fill(&m->vmm.stats, r);
 	unknown_fill(m, r);
-	r->guest_table_bytes = guest_table_bytes(m);
+	guest_memory_fill(m, r);
 	r->emulated = m->cpu.emulated;
 	r->resource_violations = m->mmu.resource_violations;
 }

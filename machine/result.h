@@ -47,6 +47,7 @@ struct run_result {
 	unsigned regions; struct result_region region[TIMING_REGIONS];
 	unsigned unknown; struct result_metric unknown_opcode[32];   /* opcodes outside the subset, by name */
 	uint64_t table_bytes_peak, guest_table_bytes;                /* memory spent on tables: the VMM's; the guest's own (tracked table pages) */
+	uint64_t guest_touched_bytes;                                /* RAM that the guest reached, in whole pages: the least that a run of it needs. 0 for replay */
 	/* Popek and Goldberg 1974 */
 	bool equivalence_known, equivalent;   /* state hash against native: filled by a comparison */
 	uint64_t emulated;                    /* efficiency = 1 - emulated / instructions */

@@ -151,6 +151,7 @@ static void test_memory(void)
 		uint64_t hashed = resident_bytes();
 		CU_ASSERT(before && after > before + TOUCHED && after < before + TOUCHED + (256u << 20));
 		CU_ASSERT(hashed < before + TOUCHED + (256u << 20));
+		CU_ASSERT_EQUAL(r.guest_touched_bytes, TOUCHED + 4096); /* and the page of its code */
 		machine_destroy(m);
 	}
 }

@@ -15,6 +15,7 @@ enum {
 	FRAME_CACHED = 8,  /* a softtlb entry may reach it; FRAME_CACHED_WRITE: for writes. Cleared by the scan that ends those entries */
 	FRAME_CACHED_WRITE = 16,
 	FRAME_WRITE_MANY = 32, /* ... through more softtlb entries than `entry` names */
+	FRAME_TOUCHED = 64, /* the guest has reached it, at some time: never cleared */
 };
 
 struct frame {

@@ -204,7 +204,7 @@ static void entry_insert(struct mmu *mmu, struct frame *f, uint64_t gva, uint64_
 			frame_note_write(mmu, f, gva);
 		}
 	}
-	f->flags |= FRAME_CACHED;
+	f->flags |= FRAME_CACHED | FRAME_TOUCHED;
 	if (t->page_shift != 12)
 		softtlb_note_large(mmu->softtlb, gva, t->page_shift ? t->page_shift : 30);
 }
