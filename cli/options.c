@@ -47,11 +47,13 @@ static const struct help_row { enum command_set command; const char *text; } hel
 		"Shows what a trace holds, and whether it is whole: every chunk is read and checked.\n\n"
 		"  ringside trace info forkwait.trace --json\n" },
 	{ BENCHES, "usage: ringside bench [options]\n\n"
-		"Runs small Multiboot kernels of known length on Ringside (functional, modelled TLBs only, fixed core) and on Debian's\n"
-		"Bochs and QEMU where installed, in turn, and prints their speeds, the ratios, and what limits the fixed model.\n\n"
-		"  ringside bench\n"
+		"Runs small Multiboot kernels of known length on Ringside (interpreter and translator; without models, with the modelled\n"
+		"TLBs, with the fixed core; natively and under nested and shadow paging), in turn, and prints speeds, ratios among them,\n"
+		"what limits the fixed model, and what is aimed at. With --peers also on Debian's Bochs and QEMU, with and without\n"
+		"-icount, where installed: then ratios are against those. Aims that nothing was measured for say so.\n\n"
+		"  ringside bench --peers --quick\n"
 		"  ringside bench --kernels sort,gups,syscall --runs 5\n"
-		"  ringside bench --json --db results.db\n" },
+		"  ringside bench --peers --json --db results.db\n" },
 	{ LIST, "usage: ringside list [TOPIC] [options]\n\n"
 		"Shows what there is. Without a topic: the topics.\n\n"
 		"  ringside list techniques\n"
@@ -126,6 +128,8 @@ static bool option_take(struct options *o, enum option_id id, const char *value,
 	case OPTION_FIT: o->fit = true; return true;
 	case OPTION_NO_REPLAY: o->no_replay = true; return true;
 	case OPTION_LOCKSTEP: o->lockstep = true; return true;
+	case OPTION_PEERS: o->peers = true; return true;
+	case OPTION_QUICK: o->quick = true; return true;
 	case OPTION_JSON: o->json = true; return true;
 	case OPTION_CONSOLE: o->console = true; return true;
 	case OPTION_PROGRESS: o->progress = true; return true;

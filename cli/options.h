@@ -24,7 +24,7 @@ struct options {
 	struct settings settings;   /* file first, then the command line's */
 	const char *techniques, *technique, *db, *output, *kernels;
 	unsigned seeds, jobs, runs;
-	bool fit, no_replay, lockstep, json, console, progress, print_config, help;
+	bool fit, no_replay, lockstep, peers, quick, json, console, progress, print_config, help;
 	const char *operand[4];
 	unsigned operands;
 };

@@ -1,0 +1,178 @@
+/* Figures of a bench: medians, ratios, and the aims they are held to. */
+#include "bench.h"
+#include <gsl/gsl_sort_double.h>
+#include <gsl/gsl_statistics_double.h>
+
+#define MIB 1048576.0
+
+/* Of a copy that may be sorted. A run that failed spoils its row: NAN. */
+static double median_of(const double *x, unsigned n)
+{
+	double sorted[BENCH_RUNS_MOST];
+	for (unsigned i = 0; i < n; i++)
+		if (isnan(sorted[i] = x[i]))
+			return NAN;
+	gsl_sort(sorted, 1, n);
+	return gsl_stats_median_from_sorted_data(sorted, 1, n);
+}
+
+static double seconds_median(const struct bench *b, unsigned k, enum bench_contestant c)
+{
+	double x[BENCH_RUNS_MOST];
+	for (unsigned run = 0; run < b->runs; run++)
+		x[run] = b->sample[k][c][run].seconds;
+	return median_of(x, b->runs);
+}
+
+void bench_medians_fill(struct bench *b)
+{
+	for (unsigned c = 0; c < CONTESTANTS; c++) {
+		double start = bench_takes_part(b, c) ? seconds_median(b, BENCH_EMPTY, c) : NAN;
+		for (unsigned k = 0; k < bench_kernel_count; k++) {
+			double s = b->chosen[k] && !isnan(start) ? seconds_median(b, k, c) - start : NAN;
+			b->seconds[k][c] = s < 1e-6 ? 1e-6 : s; /* the clock's grain; a NAN stays one */
+		}
+	}
+}
+
+double bench_speed_of(const struct bench *b, unsigned k, enum bench_contestant c) { return bench_kernels[k].instructions / b->seconds[k][c] / 1e6; }
+
+double bench_ratio(const struct bench *b, unsigned k, enum bench_contestant c, enum bench_contestant base) { return b->seconds[k][base] / b->seconds[k][c]; }
+
+double bench_geometric_mean(const struct bench *b, enum bench_contestant c, enum bench_contestant base)
+{
+	double sum = 0;
+	unsigned n = 0;
+	for (unsigned k = 0; k < bench_kernel_count; k++)
+		if (bench_counts(b, k) && isfinite(bench_ratio(b, k, c, base))) {
+			sum += log(bench_ratio(b, k, c, base));
+			n++;
+		}
+	return n ? exp(sum / n) : NAN;
+}
+
+struct bench_limits bench_limits_of(const struct bench *b, unsigned k)
+{
+	double scale = 1e9 / bench_kernels[k].instructions;
+	double functional = b->seconds[k][CONTEST_FUNCTIONAL] * scale, tlb = b->seconds[k][CONTEST_TLB] * scale, fixed = b->seconds[k][CONTEST_FIXED] * scale;
+	return (struct bench_limits){ functional, fmax(tlb - functional, 0), fmax(fixed - fmax(tlb, functional), 0) };
+}
+
+const char *bench_limit_name(struct bench_limits l)
+{
+	return isnan(l.engine + l.tlb + l.memory) ? "?" : l.engine >= l.tlb && l.engine >= l.memory ? "the engine" : l.tlb >= l.memory ? "events and TLBs" : "caches and DRAM";
+}
+
+/* ---- aims ---- */
+
+struct aim_row;
+typedef void aim_measure(const struct bench *b, const struct aim_row *row, struct bench_aim *a);
+static aim_measure measure_mean, measure_least, measure_kernel, measure_replay, measure_memory, measure_scaling;
+
+static const struct aim_row {
+	const char *name, *unit;
+	double aim;
+	aim_measure *measure;
+	enum bench_contestant contestant, base; /* of ratios; measure_replay: `contestant` is an enum bench_replay */
+	const char *kernel;                     /* measure_kernel */
+} aim_rows[] = {
+	{ "interpreter against Bochs, geometric mean", "times", 4, measure_mean, CONTEST_FUNCTIONAL, CONTEST_BOCHS, NULL },
+	{ "interpreter against Bochs, slowest kernel", "times", 1.5, measure_least, CONTEST_FUNCTIONAL, CONTEST_BOCHS, NULL },
+	{ "translator against QEMU, integer", "times", 1, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "integer" },
+	{ "translator against QEMU, sort", "times", 1, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "sort" },
+	{ "translator against QEMU, copy", "times", 1, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "copy" },
+	{ "translator against QEMU, GUPS", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "gups256" },
+	{ "translator against QEMU, INVLPG", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "invlpg" },
+	{ "translator against QEMU, CR3", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "cr3" },
+	{ "translator against QEMU, system call", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "syscall" },
+	{ "translator against QEMU, INT 0x80", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "int80" },
+	{ "translator against QEMU, self-modifying code", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "smc" },
+	{ "translator with TLBs and walks against QEMU, geometric mean", "times", 0.8, measure_mean, CONTEST_DBT_TLB, CONTEST_QEMU, NULL },
+	{ "translator with fixed core against QEMU -icount, geometric mean", "times", 0.5, measure_mean, CONTEST_DBT_FIXED, CONTEST_QEMU_ICOUNT, NULL },
+	{ "nested-ept against native, geometric mean", "times", 0.8, measure_mean, CONTEST_DBT_NESTED, CONTEST_DBT_FIXED, NULL },
+	{ "shadow against native, geometric mean", "times", 0.8, measure_mean, CONTEST_DBT_SHADOW, CONTEST_DBT_FIXED, NULL },
+	{ "replay of a program, TLBs and walks", "M references/s", 100, measure_replay, (enum bench_contestant)REPLAY_PROGRAM, 0, NULL },
+	{ "replay of GUPS under nested-ept, TLBs and walks", "M references/s", 30, measure_replay, (enum bench_contestant)REPLAY_GUPS, 0, NULL },
+	{ "memory beyond guest RAM touched", "MiB", 256, measure_memory, 0, 0, NULL },
+	{ "two machines on two processors", "times", 1.9, measure_scaling, 0, 0, NULL },
+};
+
+/* The kernel with the least ratio. */
+static void worst_find(const struct bench *b, const struct aim_row *row, struct bench_aim *a)
+{
+	for (unsigned k = 0; k < bench_kernel_count; k++) {
+		double r = bench_counts(b, k) ? bench_ratio(b, k, row->contestant, row->base) : NAN;
+		if (isfinite(r) && !(r >= a->worst)) {
+			a->worst = r;
+			a->kernel = bench_kernels[k].name;
+		}
+	}
+}
+
+static void measure_mean(const struct bench *b, const struct aim_row *row, struct bench_aim *a)
+{
+	worst_find(b, row, a);
+	a->value = bench_geometric_mean(b, row->contestant, row->base);
+}
+
+static void measure_least(const struct bench *b, const struct aim_row *row, struct bench_aim *a)
+{
+	worst_find(b, row, a);
+	a->value = a->worst;
+}
+
+static void measure_kernel(const struct bench *b, const struct aim_row *row, struct bench_aim *a)
+{
+	unsigned k = bench_kernel_find(row->kernel);
+	a->kernel = row->kernel;
+	if (k < bench_kernel_count && bench_counts(b, k))
+		a->value = a->worst = bench_ratio(b, k, row->contestant, row->base);
+}
+
+static void measure_replay(const struct bench *b, const struct aim_row *row, struct bench_aim *a)
+{
+	enum bench_replay r = (enum bench_replay)row->contestant;
+	double x[BENCH_RUNS_MOST];
+	for (unsigned run = 0; run < b->runs; run++)
+		x[run] = b->replay[r][run].references / fmax(b->replay[r][run].seconds, 1e-6) / 1e6;
+	a->kernel = bench_replay_kernel(r);
+	a->value = a->worst = median_of(x, b->runs);
+}
+
+/* The most that any run of ours had beyond what its guest touched. */
+static void measure_memory(const struct bench *b, const struct aim_row *row, struct bench_aim *a)
+{
+	(void)row;
+	a->at_most = true;
+	for (unsigned k = 0; k < bench_kernel_count; k++)
+		for (unsigned c = 0; bench_counts(b, k) && c < CONTEST_OURS; c++)
+			for (unsigned run = 0; run < b->runs; run++) {
+				double beyond = (b->sample[k][c][run].resident - b->sample[k][c][run].touched) / MIB;
+				if (!isnan(beyond) && !(beyond <= a->value)) {
+					a->value = a->worst = beyond;
+					a->kernel = bench_kernels[k].name;
+				}
+			}
+}
+
+static void measure_scaling(const struct bench *b, const struct aim_row *row, struct bench_aim *a)
+{
+	(void)row;
+	a->kernel = BENCH_SCALING_KERNEL;
+	a->value = a->worst = median_of(b->scaling, b->runs);
+}
+
+unsigned bench_aim_count(void) { return sizeof aim_rows / sizeof *aim_rows; }
+
+struct bench_aim bench_aim_of(const struct bench *b, unsigned i)
+{
+	const struct aim_row *row = &aim_rows[i];
+	struct bench_aim a = { .name = row->name, .unit = row->unit, .aim = row->aim, .value = NAN, .kernel = "", .worst = NAN };
+	row->measure(b, row, &a);
+	return a;
+}
+
+int bench_aim_met(const struct bench_aim *a)
+{
+	return !isfinite(a->value) ? -1 : a->at_most ? a->value <= a->aim : a->value >= a->aim;
+}
