@@ -48,4 +48,18 @@ static inline bool cache_access(struct cache *c, uint64_t line, bool write, stru
 	}
 	return cache_access_slow(c, set, line, write, victim);
 }
+
+/* The same for a level below the first, where the front line is not the likely one. On a hit *victim is left alone. */
+static inline bool cache_access_below(struct cache *c, uint64_t line, bool write, struct cache_victim *victim)
+{
+	uint64_t gone = c->touch(cache_set(c, line), c->ways, line << 1 | write);
+	c->access++;
+	if (gone == LRU_HIT)
+		return true;
+	c->miss++;
+	victim->line = gone >> 1;
+	victim->dirty = gone != LRU_EMPTY && (gone & 1);
+	c->writeback += victim->dirty;
+	return false;
+}
 #endif

@@ -6,6 +6,8 @@ bool dram_create(struct dram *d, const struct dram_geometry *g)
 	*d = (struct dram){ .geometry = *g };
 	if (!g->banks || g->banks > 65536 || !g->row_bytes)
 		return false;
+	d->power = !(g->banks & (g->banks - 1)) && !(g->row_bytes & (g->row_bytes - 1));
+	d->row_shift = (uint32_t)__builtin_ctz(g->row_bytes);
 	d->open = calloc(g->banks, sizeof *d->open);
 	return d->open != NULL;
 }
@@ -14,17 +16,4 @@ void dram_destroy(struct dram *d)
 {
 	free(d->open);
 	d->open = NULL;
-}
-
-uint32_t dram_access(struct dram *d, uint64_t address)
-{
-	uint64_t row = address / d->geometry.row_bytes;
-	uint64_t *open = &d->open[row % d->geometry.banks];
-	uint64_t was = *open;
-	*open = row + 1;
-	if (was == row + 1)
-		return d->row_hit++, d->geometry.row_hit;
-	if (!was)
-		return d->row_miss++, d->geometry.row_miss;
-	return d->row_conflict++, d->geometry.row_conflict;
 }

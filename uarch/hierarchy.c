@@ -22,20 +22,45 @@ void hierarchy_destroy(struct hierarchy *h)
 	dram_destroy(&h->dram);
 }
 
-/* An access that comes down to `level`: its cycles; its own victim goes on down. write_back: a whole line comes from above, so nothing is read from below. */
-static uint32_t level_access(struct hierarchy *h, struct cache *level, uint64_t address, bool write_back)
+/* A whole line comes down to `level`: nothing is read from below, but something may have to make room. */
+static inline void level_write(struct hierarchy *h, struct cache *level, uint64_t address)
 {
 	struct cache_victim victim;
-	if (cache_access(level, address >> level->line_shift, write_back, &victim))
-		return level->latency;
-	struct cache *below = level == &h->l2 && h->l3.entry ? &h->l3 : NULL;
-	uint32_t cycles = level->latency;
-	if (!write_back)
-		cycles = below ? level_access(h, below, address, false) : cycles + dram_access(&h->dram, address);
-	if (victim.dirty && below)
-		level_access(h, below, victim.line << level->line_shift, true);
-	else if (victim.dirty)
-		dram_access(&h->dram, victim.line << level->line_shift);
+	if (cache_access_below(level, address >> level->line_shift, true, &victim) || !victim.dirty)
+		return;
+	uint64_t gone = victim.line << level->line_shift;
+	if (level != &h->l2 || !h->l3.entry)
+		dram_access(&h->dram, gone);
+	else if (!cache_access_below(&h->l3, gone >> h->l3.line_shift, true, &victim) && victim.dirty)
+		dram_access(&h->dram, victim.line << h->l3.line_shift);
+}
+
+/* A read that reached the last cache: its cycles. */
+static inline uint32_t last_read(struct hierarchy *h, struct cache *last, uint64_t address, struct cache_victim *victim)
+{
+	if (cache_access_below(last, address >> last->line_shift, false, victim))
+		return last->latency;
+	return last->latency + dram_access(&h->dram, address);
+}
+
+/* A read that missed L1. */
+static inline uint32_t below_read(struct hierarchy *h, uint64_t address)
+{
+	struct cache_victim victim = { 0 }, second = { 0 };
+	uint32_t cycles;
+	if (!h->l3.entry) {
+		cycles = last_read(h, &h->l2, address, &victim);
+		if (victim.dirty)
+			dram_access(&h->dram, victim.line << h->l2.line_shift);
+		return cycles;
+	}
+	if (cache_access_below(&h->l2, address >> h->l2.line_shift, false, &victim))
+		return h->l2.latency;
+	cycles = last_read(h, &h->l3, address, &second);
+	if (second.dirty)
+		dram_access(&h->dram, second.line << h->l3.line_shift);
+	if (victim.dirty)
+		level_write(h, &h->l3, victim.line << h->l2.line_shift);
 	return cycles;
 }
 
@@ -46,8 +71,8 @@ uint32_t hierarchy_miss(struct hierarchy *h, const struct cache *l1, uint64_t ad
 		__builtin_prefetch(set, 1);
 		__builtin_prefetch(set + h->l3.ways - 1, 1);
 	}
-	uint32_t cycles = level_access(h, &h->l2, address, false);
+	uint32_t cycles = below_read(h, address);
 	if (victim->dirty)
-		level_access(h, &h->l2, victim->line << l1->line_shift, true);
+		level_write(h, &h->l2, victim->line << l1->line_shift);
 	return cycles;
 }
