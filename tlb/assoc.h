@@ -1,111 +1,177 @@
 /*
- * A small fully associative LRU memory of keys: what walk caches and the nested TLB are made of.
+ * A fully associative LRU memory of keys: what walk caches and the nested TLB are made of.
  *
- * Invariant: the first `count` places hold it, in no order, and (key, owner) is among them at most once; `used` says when each was used, all different. `owner` says whose it is:
- * PCID and VPID tags, or the root of a host table. Nothing moves on a use: lists that move to the front cost more than looking for the oldest when a place is needed.
+ * Invariant: the first `count` places hold it, in no order, and (key, owner) is among them at most once. Each place in use is in one ring, from the most to the least recently used
+ * and round through place `lines`, and in the one chain of its hash. `owner` says whose a key is: PCID and VPID tags, or the root of a host table.
  */
 #ifndef TLB_ASSOC_H
 #define TLB_ASSOC_H
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+
+struct assoc_line {
+	uint64_t key, owner;
+	uint32_t older, newer;         /* the ring; place `lines` is its anchor: older leads to the most recently used, newer to the least */
+	uint32_t next;                 /* in the chain; ASSOC_NONE ends it */
+};
+#define ASSOC_NONE UINT32_MAX
 
 struct assoc {
-	uint64_t *key, *owner, *used;
-	uint64_t clock;                /* counts uses */
-	unsigned lines, count, last;   /* last: used last; where most looks end */
+	struct assoc_line *line;       /* [lines + 1] */
+	uint32_t *chain;               /* first place by hash */
+	uint32_t lines, count, shift;  /* hash: the top bits of a product */
 };
+
+static inline void assoc_empty(struct assoc *a)
+{
+	a->count = 0;
+	a->line[a->lines].older = a->line[a->lines].newer = a->lines;
+	memset(a->chain, 0xff, (2ull << (63 - a->shift)) * sizeof *a->chain);
+}
 
 static inline bool assoc_create(struct assoc *a, unsigned lines)
 {
-	*a = (struct assoc){ .key = lines ? calloc(lines, 3 * sizeof *a->key) : NULL };
-	if (!a->key)
-		return !lines;
-	a->owner = a->key + lines;
-	a->used = a->owner + lines;
+	*a = (struct assoc){ 0 };
+	if (!lines)
+		return true;
+	uint32_t bits = 2;
+	while (1u << bits < 2 * lines)
+		bits++;
+	a->line = calloc(lines + 1ull, sizeof *a->line);
+	a->chain = malloc(sizeof *a->chain << bits);
+	if (!a->line || !a->chain) {
+		free(a->line);
+		free(a->chain);
+		a->line = NULL;
+		return false;
+	}
 	a->lines = lines;
+	a->shift = 64 - bits;
+	assoc_empty(a);
 	return true;
 }
 
 static inline void assoc_destroy(struct assoc *a)
 {
-	free(a->key);
+	if (a->lines) {
+		free(a->line);
+		free(a->chain);
+	}
 	*a = (struct assoc){ 0 };
 }
 
-static inline bool assoc_is(const struct assoc *a, unsigned i, uint64_t key, uint64_t owner)
+/* Multiplicative hashing (Knuth, TAOCP 3, 6.4). */
+static inline uint32_t *assoc_chain(const struct assoc *a, uint64_t key, uint64_t owner)
 {
-	return a->key[i] == key && a->owner[i] == owner;
+	return &a->chain[(key ^ owner << 20) * 0x9e3779b97f4a7c15ull >> a->shift];
 }
 
-/* Where it is; count: nowhere. */
-static inline unsigned assoc_index(const struct assoc *a, uint64_t key, uint64_t owner)
+static inline void assoc_ring_leave(struct assoc *a, uint32_t i)
 {
-	unsigned i = 0;
-	if (a->last < a->count && assoc_is(a, a->last, key, owner))
-		return a->last;
-	while (i < a->count && !assoc_is(a, i, key, owner))
-		i++;
+	struct assoc_line *l = &a->line[i];
+	a->line[l->newer].older = l->older;
+	a->line[l->older].newer = l->newer;
+}
+
+static inline void assoc_ring_enter(struct assoc *a, uint32_t i)
+{
+	struct assoc_line *anchor = &a->line[a->lines];
+	a->line[i].newer = a->lines;
+	a->line[i].older = anchor->older;
+	a->line[anchor->older].newer = i;
+	anchor->older = i;
+}
+
+/* Where it is; ASSOC_NONE: nowhere. */
+static inline uint32_t assoc_index(const struct assoc *a, uint64_t key, uint64_t owner)
+{
+	uint32_t i = *assoc_chain(a, key, owner);
+	while (i != ASSOC_NONE && !(a->line[i].key == key && a->line[i].owner == owner))
+		i = a->line[i].next;
 	return i;
 }
 
 /* True when it is there; that counts as a use. */
 static inline bool assoc_find(struct assoc *a, uint64_t key, uint64_t owner)
 {
-	unsigned i = assoc_index(a, key, owner);
-	if (i == a->count)
+	if (!a->count)
 		return false;
-	a->last = i;
-	a->used[i] = ++a->clock;
+	uint32_t i = assoc_index(a, key, owner);
+	if (i == ASSOC_NONE)
+		return false;
+	if (a->line[a->lines].older != i) {
+		assoc_ring_leave(a, i);
+		assoc_ring_enter(a, i);
+	}
 	return true;
 }
 
-static inline unsigned assoc_oldest(const struct assoc *a)
+static inline void assoc_chain_leave(struct assoc *a, uint32_t i)
 {
-	unsigned old = 0;
-	uint64_t when = a->used[0];
-	for (unsigned i = 1; i < a->count; i++) {
-		old = a->used[i] < when ? i : old; /* not branches: which is the oldest cannot be predicted */
-		when = a->used[i] < when ? a->used[i] : when;
-	}
-	return old;
+	uint32_t *at = assoc_chain(a, a->line[i].key, a->line[i].owner);
+	while (*at != i)
+		at = &a->line[*at].next;
+	*at = a->line[i].next;
 }
 
-/* Enters it, in place of the least recently used when all are. */
+/* Enters what is not there, in place of the least recently used when all places are taken. */
+static inline void assoc_enter(struct assoc *a, uint64_t key, uint64_t owner)
+{
+	uint32_t i = a->count, *chain = assoc_chain(a, key, owner);
+	if (i < a->lines) {
+		a->count++;
+	} else {
+		i = a->line[a->lines].newer;
+		assoc_chain_leave(a, i);
+		assoc_ring_leave(a, i);
+	}
+	a->line[i].key = key;
+	a->line[i].owner = owner;
+	a->line[i].next = *chain;
+	*chain = i;
+	assoc_ring_enter(a, i);
+}
+
+/* Enters it unless it is there; either counts as a use. */
 static inline void assoc_learn(struct assoc *a, uint64_t key, uint64_t owner)
 {
-	if (!a->lines || assoc_find(a, key, owner))
-		return;
-	unsigned i = a->count < a->lines ? a->count++ : assoc_oldest(a);
-	a->key[i] = key;
-	a->owner[i] = owner;
-	a->used[i] = ++a->clock;
-	a->last = i;
+	if (a->lines && !assoc_find(a, key, owner))
+		assoc_enter(a, key, owner);
 }
 
-/* The last line takes its place. */
-static inline void assoc_end(struct assoc *a, unsigned i)
+/* The last line in use takes its place. */
+static inline void assoc_end(struct assoc *a, uint32_t i)
 {
-	unsigned from = --a->count;
-	a->key[i] = a->key[from];
-	a->owner[i] = a->owner[from];
-	a->used[i] = a->used[from];
+	uint32_t from = --a->count;
+	assoc_chain_leave(a, i);
+	assoc_ring_leave(a, i);
+	if (i == from)
+		return;
+	uint32_t *at = assoc_chain(a, a->line[from].key, a->line[from].owner);
+	while (*at != from)
+		at = &a->line[*at].next;
+	*at = i;
+	a->line[i] = a->line[from];
+	a->line[a->line[i].newer].older = i;
+	a->line[a->line[i].older].newer = i;
 }
 
 static inline void assoc_drop(struct assoc *a, uint64_t key, uint64_t owner)
 {
-	unsigned i = assoc_index(a, key, owner);
-	if (i < a->count)
+	uint32_t i = a->count ? assoc_index(a, key, owner) : ASSOC_NONE;
+	if (i != ASSOC_NONE)
 		assoc_end(a, i);
 }
 
 /* Ends lines whose owner agrees with `owner` under `mask`. */
 static inline void assoc_flush(struct assoc *a, uint64_t mask, uint64_t owner)
 {
-	if (!mask)
-		a->count = 0;
-	for (unsigned i = a->count; i-- > 0;)
-		if (!((a->owner[i] ^ owner) & mask))
+	if (!mask && a->count)
+		assoc_empty(a);
+	for (uint32_t i = a->count; i-- > 0;)
+		if (!((a->line[i].owner ^ owner) & mask))
 			assoc_end(a, i);
 }
 #endif
