@@ -64,8 +64,13 @@ bool tlb_array_create(struct tlb_array *a, const struct tlb_geometry *g, uint64_
 	for (unsigned i = 0; a->low_bits && a->candidate && i < a->slots; i++)
 		a->candidate[i] = i;
 	a->live = calloc((a->slots + 63) / 64, sizeof *a->live);
-	if (a->tag && a->entry && a->order && a->tree && a->candidate && a->live)
+	if (a->replacement->unfiltered && !fast && a->organisation->partitioned && a->ways <= 16)
+		a->replacement = a->replacement->unfiltered;
+	if (a->tag && a->entry && a->order && a->tree && a->candidate && a->live) {
+		if (a->replacement->start)
+			a->replacement->start(a);
 		return true;
+	}
 	snprintf(error, error_size, "out of memory for a TLB of %u entries", g->entries);
 	tlb_array_destroy(a);
 	return false;
@@ -90,16 +95,6 @@ uint32_t tlb_scan_slow(const struct tlb_array *a, uint32_t first, unsigned n, ui
 	return UINT32_MAX;
 }
 
-uint32_t tlb_array_lookup(struct tlb_array *a, uint64_t gva, unsigned shift, uint32_t tags)
-{
-	if (!a->sizes[tlb_size_index(shift)])
-		return UINT32_MAX;
-	uint32_t slot = tlb_array_find(a, tlb_tag(gva, shift), tags);
-	if (slot != UINT32_MAX)
-		a->replacement->touch(a, slot);
-	return slot;
-}
-
 /* The filter forgets all pages that the slot answers for. */
 static void filter_forget(struct tlb_array *a, uint32_t slot)
 {
@@ -116,6 +111,19 @@ static void filter_forget(struct tlb_array *a, uint32_t slot)
 			a->fast[i].read_key = a->fast[i].write_key = 0;
 }
 
+static void size_leave(struct tlb_array *a, unsigned size)
+{
+	if (!--a->sizes[size] && a->held)
+		*a->held &= ~TLB_HELD(a->number, size);
+}
+
+static void size_enter(struct tlb_array *a, unsigned size)
+{
+	a->sizes[size]++;
+	if (a->held)
+		*a->held |= TLB_HELD(a->number, size);
+}
+
 void tlb_array_kill(struct tlb_array *a, uint32_t slot)
 {
 	if (!a->tag[slot])
@@ -123,33 +131,40 @@ void tlb_array_kill(struct tlb_array *a, uint32_t slot)
 	if (a->fast)
 		filter_forget(a, slot);
 	a->valid--;
-	a->sizes[tlb_size_index(a->tag[slot] & 63)]--;
+	size_leave(a, tlb_size_index(a->tag[slot] & 63));
 	a->tag[slot] = 0;
 	a->live[slot / 64] &= ~(1ull << slot % 64);
 }
 
-uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_entry *e)
+/* A slot of the candidates: an empty one, or the victim, whose entry is at its end. */
+static uint32_t slot_empty(struct tlb_array *a, uint64_t tag)
 {
-	uint32_t slot = UINT32_MAX;
-	uint64_t tag = tlb_tag(gva, e->shift);
 	unsigned *candidate = a->candidate;
 	if (a->low_bits)
 		candidate += tlb_set_first(a, tag);
 	else
 		a->organisation->candidates(a, tag, candidate);
 	for (unsigned i = 0; i < a->ways && a->valid < a->slots; i++)
-		if (!a->tag[candidate[i]]) {
-			slot = candidate[i];
-			break;
-		}
-	if (slot == UINT32_MAX)
-		slot = a->replacement->victim(a, candidate);
-	tlb_array_kill(a, slot);
+		if (!a->tag[candidate[i]])
+			return candidate[i];
+	return a->replacement->victim(a, candidate);
+}
+
+uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_entry *e)
+{
+	uint64_t tag = tlb_tag(gva, e->shift);
+	uint32_t slot = slot_empty(a, tag);
+	if (a->tag[slot] && !((a->tag[slot] ^ tag) & 63)) { /* one goes, one of its size comes */
+		if (a->fast)
+			filter_forget(a, slot);
+	} else {
+		tlb_array_kill(a, slot);
+		a->live[slot / 64] |= 1ull << slot % 64;
+		a->valid++;
+		size_enter(a, tlb_size_index(e->shift));
+	}
 	a->tag[slot] = tag;
-	a->live[slot / 64] |= 1ull << slot % 64;
 	a->entry[slot] = *e;
-	a->valid++;
-	a->sizes[tlb_size_index(e->shift)]++;
 	a->replacement->filled(a, slot);
 	return slot;
 }

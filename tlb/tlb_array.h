@@ -28,7 +28,7 @@ struct tlb_array {
 	uint64_t *tag;              /* vpn << 6 | shift; 0: empty. vpn = gva >> shift */
 	struct tlb_entry *entry;
 	uint64_t *order;            /* LRU, FIFO: when a slot was touched, filled */
-	uint64_t *tree;             /* PLRU: the bits of a set */
+	uint64_t *tree;             /* PLRU: the bits of a set; LRU lists: its ways from the most to the least recently used, four bits each, the first lowest */
 	unsigned *candidate;        /* [ways]: scratch for insertions; low_bits: [slots], and holds its own indices */
 	bool low_bits;              /* set = the low bits of the page number, slots n * ways ..: what organisation->find and candidates do is known here, and needs no call */
 	uint64_t *live;             /* a bit a slot: valid. What a flush looks at */
@@ -36,7 +36,10 @@ struct tlb_array {
 	uint64_t *clock;            /* of the model: counts touches */
 	uint64_t random;            /* state of the generator */
 	struct tlb_fast_slot *fast; /* the filter's slots of an L1 array; NULL otherwise */
+	uint32_t *held;             /* of the level: a bit an array and size that is there, TLB_HELD(array, size); NULL: nobody asks */
+	unsigned number;            /* of the array in its level */
 };
+#define TLB_HELD(array, size) (1u << ((array) << 2 | (size)))
 
 struct tlb_organisation {
 	const char *name, *summary;
@@ -53,6 +56,8 @@ struct tlb_organisation {
 struct tlb_replacement {
 	const char *name, *summary;
 	bool needs_sets;  /* only for partitioned organisations with a power of two of ways, at most 64 */
+	const struct tlb_replacement *unfiltered; /* decides the same for partitioned arrays of at most 16 ways without a filter, faster; NULL: none */
+	void (*start)(struct tlb_array *a); /* sets the state of an empty array; NULL: zeroes */
 	void (*touch)(struct tlb_array *a, uint32_t slot);
 	void (*filled)(struct tlb_array *a, uint32_t slot);
 	uint32_t (*victim)(struct tlb_array *a, const unsigned *candidate); /* all are valid */
@@ -68,7 +73,7 @@ void tlb_array_destroy(struct tlb_array *a);
 /* Looks up one page size: the slot or UINT32_MAX. Changes nothing. */
 static inline uint32_t tlb_array_find(const struct tlb_array *a, uint64_t tag, uint32_t tags);
 /* Looks up one page size; a hit counts as a touch. UINT32_MAX: miss. */
-uint32_t tlb_array_lookup(struct tlb_array *a, uint64_t gva, unsigned shift, uint32_t tags);
+static inline uint32_t tlb_array_lookup(struct tlb_array *a, uint64_t gva, unsigned shift, uint32_t tags);
 /* Puts e (covering gva) where the policy says. Returns the slot. */
 uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_entry *e);
 void tlb_array_kill(struct tlb_array *a, uint32_t slot);
@@ -120,5 +125,13 @@ static inline uint32_t tlb_set_first(const struct tlb_array *a, uint64_t tag) { 
 static inline uint32_t tlb_array_find(const struct tlb_array *a, uint64_t tag, uint32_t tags)
 {
 	return a->low_bits ? tlb_scan(a, tlb_set_first(a, tag), a->ways, tag, tags) : a->organisation->find(a, tag, tags);
+}
+
+static inline uint32_t tlb_array_lookup(struct tlb_array *a, uint64_t gva, unsigned shift, uint32_t tags)
+{
+	uint32_t slot = tlb_array_find(a, tlb_tag(gva, shift), tags);
+	if (slot != UINT32_MAX)
+		a->replacement->touch(a, slot);
+	return slot;
 }
 #endif

@@ -11,6 +11,7 @@ enum { LEVEL_L1D, LEVEL_L1I, LEVEL_L2, LEVELS };
 struct tlb_level {
 	struct tlb_array array[TLB_ARRAYS];
 	unsigned arrays;
+	uint32_t held;        /* TLB_HELD: what a lookup must ask */
 };
 
 struct tlb_model {
@@ -35,6 +36,8 @@ static bool level_create(struct tlb_model *m, unsigned level, const struct tlb_g
 		if (g[i].entries) {
 			if (!tlb_array_create(&l->array[l->arrays], &g[i], &m->fast.clock, fast, error, error_size))
 				return false;
+			l->array[l->arrays].held = &l->held;
+			l->array[l->arrays].number = l->arrays;
 			l->arrays++;
 		}
 	return true;
@@ -200,16 +203,13 @@ static bool large_is_4m(const struct paging *p) { return p->format == PAGING_32 
 
 static struct found level_lookup(struct tlb_level *l, const struct paging *p, uint64_t gva, uint32_t tags)
 {
-	const uint8_t shift[3] = { 12, large_is_4m(p) ? 22 : 21, 30 };
-	for (unsigned i = 0; i < l->arrays; i++) {
-		struct tlb_array *a = &l->array[i];
-		for (unsigned size = 0; size < 3; size++) {
-			if (!a->sizes[size])
-				continue;
-			uint32_t slot = tlb_array_lookup(a, gva, shift[size], tags);
-			if (slot != UINT32_MAX)
-				return (struct found){ a, slot };
-		}
+	const uint8_t shift[4] = { 12, large_is_4m(p) ? 22 : 21, 30 };
+	for (uint32_t left = l->held; left; left &= left - 1) {
+		unsigned at = (unsigned)__builtin_ctz(left);
+		struct tlb_array *a = &l->array[at >> 2];
+		uint32_t slot = tlb_array_lookup(a, gva, shift[at & 3], tags);
+		if (slot != UINT32_MAX)
+			return (struct found){ a, slot };
 	}
 	return (struct found){ NULL, UINT32_MAX };
 }
