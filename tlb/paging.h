@@ -93,6 +93,12 @@ struct walk_memory { /* how the walker reaches entries */
 /* The walk that the manuals draw. `address` in the structure's input space. Returns out->status == WALK_OK. */
 bool paging_walk(const struct paging *p, const struct walk_memory *mem, uint64_t address, struct walk_request rq, struct walk *out);
 
+/*
+ * The same for the commonest of walks, without notes for A and D flags: one dimension of 32-bit or 4-level tables, all of it present and allowed. True: refs, ref, hpa, page_shift,
+ * guest_shift, writable, dirty and global of *out are set, as paging_walk() without set_ad sets them (dirty as it stands, pending or not). False: ask paging_walk().
+ */
+bool paging_walk_plain(const struct paging *p, const struct walk_memory *mem, uint64_t gva, struct walk_request rq, struct walk *out);
+
 /* What paging the guest's control registers ask for, over `space` (PAGING_IDENTITY when CR0.PG is 0). Reads PDPTEs through the walker for PAE. */
 void paging_from_registers(const struct cpu *cpu, const struct walk_memory *mem, const struct paging *space, struct paging *out);
 /* False when a PAE PDPTE has reserved bits set: MOV CR3 raises #GP(0) then. */

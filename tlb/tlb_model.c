@@ -11,6 +11,7 @@ enum { LEVEL_L1D, LEVEL_L1I, LEVEL_L2, LEVELS };
 struct tlb_level {
 	struct tlb_array array[TLB_ARRAYS];
 	unsigned arrays;
+	struct tlb_array *home[3]; /* by size: the first that holds it; NULL: none, and smaller pieces are entered */
 	uint32_t held;        /* TLB_HELD: what a lookup must ask */
 };
 
@@ -38,6 +39,9 @@ static bool level_create(struct tlb_model *m, unsigned level, const struct tlb_g
 				return false;
 			l->array[l->arrays].held = &l->held;
 			l->array[l->arrays].number = l->arrays;
+			for (unsigned size = 0; size < 3; size++)
+				if (!l->home[size] && (g[i].page_sizes >> size & 1))
+					l->home[size] = &l->array[l->arrays];
 			l->arrays++;
 		}
 	return true;
@@ -214,24 +218,26 @@ static struct found level_lookup(struct tlb_level *l, const struct paging *p, ui
 	return (struct found){ NULL, UINT32_MAX };
 }
 
+static struct found entry_insert(struct tlb_model *m, struct tlb_array *a, uint64_t gva, const struct tlb_entry *e)
+{
+	m->pieces |= e->origin > e->shift;
+	m->globals |= e->mask != UINT32_MAX;
+	return (struct found){ a, tlb_array_insert(a, gva, e) };
+}
+
 /* Inserts into the first array that holds the page size, or the next smaller size: then the entry covers the piece around gva. */
 static struct found level_insert(struct tlb_model *m, struct tlb_level *l, uint64_t gva, const struct tlb_entry *e)
 {
-	struct tlb_entry piece;
-	for (unsigned size = tlb_size_index(e->shift) + 1; size-- > 0;) {
-		for (unsigned i = 0; i < l->arrays; i++) {
-			if (!(l->array[i].geometry.page_sizes >> size & 1))
-				continue;
-			if (tlb_size_index(e->shift) != size) {
-				piece = *e;
-				piece.shift = size == 0 ? 12 : 21;
-				piece.base |= gva & ((1ull << e->shift) - 1) & (~0ull << piece.shift);
-				e = &piece;
-			}
-			m->pieces |= e->origin > e->shift;
-			m->globals |= e->mask != UINT32_MAX;
-			return (struct found){ &l->array[i], tlb_array_insert(&l->array[i], gva, e) };
-		}
+	unsigned size = tlb_size_index(e->shift);
+	if (l->home[size])
+		return entry_insert(m, l->home[size], gva, e);
+	while (size-- > 0) {
+		if (!l->home[size])
+			continue;
+		struct tlb_entry piece = *e;
+		piece.shift = size == 0 ? 12 : 21;
+		piece.base |= gva & ((1ull << e->shift) - 1) & (~0ull << piece.shift);
+		return entry_insert(m, l->home[size], gva, &piece);
 	}
 	return (struct found){ NULL, UINT32_MAX };
 }
@@ -242,8 +248,9 @@ static bool model_walk(struct tlb_model *m, const struct paging *p, uint64_t gva
 {
 	bool fault = flags & EVF_FAULT;
 	struct walk_request rq = { .access = access, .user = flags & EVF_USER, .ac_override = !fault };
-	bool good = paging_walk(p, &m->memory, gva, rq, w);
-	out->faulted = fault || !good;
+	out->faulted = false;
+	if (fault || !paging_walk_plain(p, &m->memory, gva, rq, w))
+		out->faulted = !paging_walk(p, &m->memory, gva, rq, w) || fault;
 	m->fast.stats.walks++;
 	m->fast.stats.walks_faulted += out->faulted;
 	walk_filter_apply(&m->walk, p, gva, m->tags, w, out);

@@ -10,6 +10,7 @@
 struct walk_key { /* one walk of one dimension */
 	uint8_t dimension;
 	enum paging_format format;
+	uint8_t index_bits, levels; /* of that format */
 	uint64_t at;    /* the address that it translates */
 	uint64_t owner; /* pcid | vpid << 16 for WALK_GUEST, the root for WALK_HOST */
 };
@@ -30,6 +31,11 @@ struct walk_cache_kind {
 	/* A fault ends what would be used for this address (SDM 3A 4.10.4.1). May be NULL. */
 	void (*drop)(void *self, const struct walk_key *k);
 };
+
+static inline struct walk_key walk_key(uint8_t dimension, enum paging_format format, uint64_t at, uint64_t owner)
+{
+	return (struct walk_key){ dimension, format, (uint8_t)(paging_level_shift(format, 2) - 12), (uint8_t)paging_format_levels(format), at, owner };
+}
 
 const struct walk_cache_kind *walk_cache_find(const char *name); /* NULL name: none; NULL: unknown */
 #endif

@@ -33,13 +33,13 @@ static void *per_level_create(const struct tlb_model_config *config)
 
 static uint64_t prefix(const struct walk_key *k, unsigned level)
 {
-	return k->at >> paging_level_shift(k->format, level);
+	return k->at >> (12 + (level - 1) * k->index_bits);
 }
 
 static unsigned per_level_lowest(void *self, const struct walk_key *k, unsigned leaf)
 {
 	struct per_level *c = self;
-	for (unsigned level = leaf + 1; level <= paging_format_levels(k->format) && level < WALK_CACHE_LEVELS; level++)
+	for (unsigned level = leaf + 1; level <= k->levels && level < WALK_CACHE_LEVELS; level++)
 		if (assoc_find(&c->cache[k->dimension][level], prefix(k, level), k->owner))
 			return level;
 	return 0;

@@ -31,7 +31,7 @@ void walk_filter_destroy(struct walk_filter *f)
 	assoc_destroy(&f->nested);
 }
 
-static void keep(struct walk_filter *f, struct tlb_outcome *out, const struct walk_ref *r)
+static inline void keep(struct walk_filter *f, struct tlb_outcome *out, const struct walk_ref *r)
 {
 	out->ref[out->refs++] = *r;
 	f->stats->walk_refs++;
@@ -47,7 +47,7 @@ static unsigned lowest(struct walk_filter *f, const struct walk_key *k, unsigned
 }
 
 /* One reference that no prefix took away. */
-static void entry_apply(struct walk_filter *f, const struct walk_key *k, const struct walk_ref *r, bool leaf, struct tlb_outcome *out)
+static inline void entry_apply(struct walk_filter *f, const struct walk_key *k, const struct walk_ref *r, bool leaf, struct tlb_outcome *out)
 {
 	if (f->kind->holds && f->kind->holds(f->cache, r)) {
 		f->stats->walk_cache_hits[r->dimension][r->level]++;
@@ -74,7 +74,7 @@ static bool nested_find(struct walk_filter *f, const struct walk_key *k)
 /* A nested walk: references first .. end-1 of w, all for one guest-physical address. */
 static void nested_apply(struct walk_filter *f, const struct paging *host, const struct walk_ref *first, const struct walk_ref *end, struct tlb_outcome *out)
 {
-	struct walk_key k = { WALK_HOST, host->format, first->at, host->root };
+	struct walk_key k = walk_key(WALK_HOST, host->format, first->at, host->root);
 	if (nested_find(f, &k))
 		return;
 	unsigned leaf = end[-1].level, from = lowest(f, &k, leaf);
@@ -96,7 +96,7 @@ static unsigned guest_leaf(const struct walk *w)
 
 void walk_filter_apply(struct walk_filter *f, const struct paging *p, uint64_t gva, uint32_t tags, const struct walk *w, struct tlb_outcome *out)
 {
-	struct walk_key k = { WALK_GUEST, p->format, gva, tags };
+	struct walk_key k = walk_key(WALK_GUEST, p->format, gva, tags);
 	const struct walk_ref *end = w->ref + w->refs;
 	unsigned leaf = guest_leaf(w), from = lowest(f, &k, leaf);
 	for (const struct walk_ref *r = w->ref, *next; r < end; r = next) {
@@ -122,12 +122,12 @@ void walk_filter_flush(struct walk_filter *f, uint64_t mask, uint64_t owner, boo
 
 void walk_filter_fault(struct walk_filter *f, const struct paging *p, uint64_t gva, uint32_t tags, const struct walk *w)
 {
-	struct walk_key guest = { WALK_GUEST, p->format, gva, tags };
+	struct walk_key guest = walk_key(WALK_GUEST, p->format, gva, tags);
 	if (f->kind->drop)
 		f->kind->drop(f->cache, &guest);
 	if (w->status == WALK_OK || w->fault_dimension != WALK_HOST)
 		return;
-	struct walk_key host = { WALK_HOST, p->space->format, w->fault_gpa, p->space->root };
+	struct walk_key host = walk_key(WALK_HOST, p->space->format, w->fault_gpa, p->space->root);
 	if (f->kind->drop)
 		f->kind->drop(f->cache, &host);
 	for (unsigned shift = 12; shift <= 30; shift += 9)

@@ -159,18 +159,23 @@ ONE_TEXT uint64_t entry_address(const struct format *f, unsigned level, uint64_t
 	return entry & ENTRY_ADDRESS & (~0ull << (leaf ? level_shift(f, level) : 12));
 }
 
+/* Whether tables of the x86 kind allow what is asked. */
+ONE_TEXT bool access_allowed(const struct paging *p, uint8_t rights, struct walk_request rq, bool npt)
+{
+	bool user = rq.user || npt;
+	unsigned facts = ((rights & WALK_W) || (!user && !p->wp) ? FACT_WRITE : 0) | (rights & WALK_X ? FACT_EXEC : 0)
+		| (!p->smap || rq.ac_override ? FACT_SMAP_OFF : 0) | (!p->smep ? FACT_SMEP_OFF : 0);
+	return !(needs[user][!!(rights & RIGHT_U)][rq.access] & ~facts);
+}
+
 /* Accesses (1 << enum access) that a dimension's rights allow to this requester. */
 ONE_TEXT unsigned rights_allowed(const struct format *f, const struct paging *p, uint8_t rights, struct walk_request rq)
 {
 	unsigned rules = f->rules, allowed = 0;
 	if (rules != RULES_X86 && rules != RULES_NPT)
 		return rights & (WALK_R | WALK_W | WALK_X);
-	bool user = rq.user || rules == RULES_NPT;
-	unsigned facts = ((rights & WALK_W) || (!user && !p->wp) ? FACT_WRITE : 0) | (rights & WALK_X ? FACT_EXEC : 0)
-		| (!p->smap || rq.ac_override ? FACT_SMAP_OFF : 0) | (!p->smep ? FACT_SMEP_OFF : 0);
-	for (unsigned a = ACCESS_READ; a <= ACCESS_EXEC; a++)
-		if (!(needs[user][!!(rights & RIGHT_U)][a] & ~facts))
-			allowed |= 1u << a;
+	for (rq.access = ACCESS_READ; rq.access <= ACCESS_EXEC; rq.access++)
+		allowed |= (unsigned)access_allowed(p, rights, rq, rules == RULES_NPT) << rq.access;
 	return allowed;
 }
 
@@ -397,6 +402,50 @@ bool paging_walk(const struct paging *p, const struct walk_memory *mem, uint64_t
 		out->dirty = false; /* a D flag (or the A flag beside it) is still to be set: not to be cached for writes */
 	}
 	return true;
+}
+
+/* A level of a plain walk: true when the entry is present and has no reserved bit set. */
+ONE_TEXT bool plain_entry(const struct format *f, const struct paging *p, const struct walk_memory *mem, uint64_t address, uint64_t gva, unsigned level, struct walk *out, uint64_t *entry)
+{
+	*entry = f->bytes == 4 ? phys_read32(mem->phys, address) : phys_read64(mem->phys, address);
+	out->ref[out->refs++] = (struct walk_ref){ address, gva, WALK_GUEST, (uint8_t)level, 0, f->bytes };
+	return (*entry & X86_P) && !entry_reserved(f, p, level, *entry, level == 1 || entry_large(f, p, level, *entry));
+}
+
+ONE_TEXT bool plain_levels(const struct format *f, const struct paging *p, const struct walk_memory *mem, uint64_t gva, struct walk_request rq, struct walk *out)
+{
+	uint64_t table = p->root, entry;
+	uint8_t rights = 0xf;
+	unsigned level = f->levels, shift;
+	bool leaf;
+	for (;; level--) {
+		shift = level_shift(f, level);
+		if (!plain_entry(f, p, mem, table + (gva >> shift & bits(0, f->index_bits - 1u)) * f->bytes, gva, level, out, &entry))
+			return false;
+		rights &= entry_rights(f, p, entry);
+		leaf = level == 1 || entry_large(f, p, level, entry);
+		table = entry_address(f, level, entry, leaf);
+		if (leaf)
+			break;
+	}
+	out->hpa = table | (gva & bits(0, shift - 1));
+	out->page_shift = out->guest_shift = (uint8_t)shift;
+	out->writable = rights & WALK_W;
+	out->dirty = entry & X86_D;
+	out->global = p->pge && (entry & X86_G);
+	return access_allowed(p, rights, rq, false);
+}
+
+bool paging_walk_plain(const struct paging *p, const struct walk_memory *mem, uint64_t gva, struct walk_request rq, struct walk *out)
+{
+	out->refs = 0;
+	if (p->space)
+		return false;
+	switch (p->format) {
+	case PAGING_32: return plain_levels(&formats[PAGING_32], p, mem, gva, rq, out);
+	case PAGING_4LEVEL: return plain_levels(&formats[PAGING_4LEVEL], p, mem, gva, rq, out);
+	default: return false;
+	}
 }
 
 unsigned paging_rights(const struct paging *p, const struct walk *w, struct walk_request rq)
