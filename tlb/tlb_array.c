@@ -55,6 +55,7 @@ bool tlb_array_create(struct tlb_array *a, const struct tlb_geometry *g, uint64_
 	if (!geometry_check(a, error, error_size))
 		return false;
 	a->slots = a->sets * a->ways;
+	a->per_way = ((1ull << 32) + a->ways - 1) / a->ways;
 	a->tag = calloc(a->slots, sizeof *a->tag);
 	a->entry = calloc(a->slots, sizeof *a->entry);
 	a->order = calloc(a->slots, sizeof *a->order);

@@ -25,6 +25,7 @@ struct tlb_array {
 	const struct tlb_organisation *organisation;
 	const struct tlb_replacement *replacement;
 	unsigned sets, ways, slots; /* slots = sets * ways */
+	uint64_t per_way;           /* 2^32 / ways, rounded up: slot * per_way >> 32 is the set of a slot, exactly up to 16 ways of 2^20 slots */
 	uint64_t *tag;              /* vpn << 6 | shift; 0: empty. vpn = gva >> shift */
 	struct tlb_entry *entry;
 	uint64_t *order;            /* LRU, FIFO: when a slot was touched, filled */

@@ -75,6 +75,15 @@ void tlb_model_destroy(struct tlb_model *m)
 	free(m);
 }
 
+bool tlb_model_stamps(const struct tlb_model *m)
+{
+	for (unsigned l = LEVEL_L1D; l <= LEVEL_L1I; l++)
+		for (unsigned i = 0; i < m->level[l].arrays; i++)
+			if (m->level[l].array[i].replacement != tlb_replacement_find(NULL))
+				return false;
+	return true;
+}
+
 /* ---- flushes ---- */
 
 struct scope { /* which entries a flush ends */

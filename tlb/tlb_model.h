@@ -95,6 +95,8 @@ static inline bool tlb_model_access_fast(struct tlb_model *m, const struct pagin
 
 struct tlb_model *tlb_model_create(const struct tlb_model_config *config, const struct phys *phys, char *error, size_t error_size); /* NULL with a line in error */
 void tlb_model_destroy(struct tlb_model *m);
+/* Whether all that a hit in the filter does is *touched = clock: LRU in all first-level arrays. */
+bool tlb_model_stamps(const struct tlb_model *m);
 /* One access, within one page. p: the paging that the hardware walks now. fetch: instruction side. write, user, fault: from the event. */
 void tlb_model_access(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, struct tlb_outcome *out);
 /* EV_TLB_FLUSH. current: the paging now (its pcid, for TLB_FLUSH_PAGE). */

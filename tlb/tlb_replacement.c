@@ -37,9 +37,11 @@ static void list_start(struct tlb_array *a)
 		a->tree[set] = 0xfedcba9876543210ull;
 }
 
+static inline uint32_t list_set(const struct tlb_array *a, uint32_t slot) { return (uint32_t)(slot * a->per_way >> 32); }
+
 static void list_touch(struct tlb_array *a, uint32_t slot)
 {
-	uint32_t set = slot / a->ways;
+	uint32_t set = list_set(a, slot);
 	uint64_t list = a->tree[set], way = slot - set * a->ways;
 	uint64_t differs = list ^ way * EACH_WAY, equal = (differs - EACH_WAY) & ~differs & 8 * EACH_WAY; /* the lowest bit of it is exact: where `way` stands */
 	uint64_t front = equal ^ (equal - 1);
@@ -48,7 +50,7 @@ static void list_touch(struct tlb_array *a, uint32_t slot)
 
 static uint32_t list_victim(struct tlb_array *a, const unsigned *candidate)
 {
-	return candidate[a->tree[candidate[0] / a->ways] >> 4 * (a->ways - 1) & 15];
+	return candidate[a->tree[list_set(a, candidate[0])] >> 4 * (a->ways - 1) & 15];
 }
 
 /* ---- FIFO and random: touching changes nothing ---- */

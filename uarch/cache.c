@@ -17,7 +17,7 @@ bool cache_create(struct cache *c, const struct cache_geometry *g, enum lru_vari
 	c->line_shift = (uint32_t)__builtin_ctz(g->line);
 	c->sets = g->bytes / ((uint64_t)g->line * g->ways);
 	c->power = !(c->sets & (c->sets - 1));
-	c->near = c->ways - 1 < 3 ? c->ways - 1 : 3; /* streams that share a set take turns there */
+	c->near = c->ways >= 4;
 	c->touch = lru_touch_find(variant, c->ways);
 	size_t bytes = (c->sets * c->ways * sizeof *c->entry + 63) & ~(size_t)63;
 	c->entry = aligned_alloc(64, bytes); /* a set of eight ways in one real line */
@@ -33,22 +33,8 @@ void cache_destroy(struct cache *c)
 	c->entry = NULL;
 }
 
-/* Moves an entry to the front: the scalar way is the fastest for a few. */
-static inline void near_touch(uint64_t *set, uint32_t way, bool write)
+bool cache_access_far(struct cache *c, uint64_t *set, uint64_t line, bool write, struct cache_victim *victim)
 {
-	uint64_t entry = set[way] | write;
-	for (; way; way--)
-		set[way] = set[way - 1];
-	set[0] = entry;
-}
-
-bool cache_access_slow(struct cache *c, uint64_t *set, uint64_t line, bool write, struct cache_victim *victim)
-{
-	for (uint32_t way = 1; way <= c->near; way++)
-		if (set[way] >> 1 == line) {
-			near_touch(set, way, write);
-			return true;
-		}
 	uint64_t gone = c->touch(set, c->ways, line << 1 | write);
 	if (gone == LRU_HIT)
 		return true;
@@ -57,4 +43,9 @@ bool cache_access_slow(struct cache *c, uint64_t *set, uint64_t line, bool write
 	victim->dirty = gone != LRU_EMPTY && (gone & 1);
 	c->writeback += victim->dirty;
 	return false;
+}
+
+bool cache_access_slow(struct cache *c, uint64_t *set, uint64_t line, bool write, struct cache_victim *victim)
+{
+	return (c->near && cache_touch_near(set, line, write)) || cache_access_far(c, set, line, write, victim);
 }

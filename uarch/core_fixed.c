@@ -260,75 +260,115 @@ static void event_consume_slow(struct timing *t, const struct paging *p, const s
 /*
  * What the loop keeps in registers. Most are counts that will be added: whoever adds to the same sums meanwhile does no harm. Before an event that reads them, or changes who pays,
  * lane_settle() gives them back, and lane_begin() takes them up again; so the sums are those of one event at a time.
+ *
+ * Every access that the filter answers moves its clock by one, so the clock counts loads and stores: what else moved it is in `other`. Without paging it counts them all.
  */
 struct lane {
-	uint64_t clock, loads, fetches, lines;    /* filter's clock; accesses to L1 DTLB, L1 ITLB and L1D since it began */
+	uint64_t clock, began, other;             /* the filter's clock, now and when the lane began; moves of it by fetches and by slow accesses */
+	uint64_t slow;                            /* loads and stores that went to L1D with a slow translation */
+	uint64_t fetches, lines;                  /* L1 ITLB accesses by the filter; L1I accesses */
 	uint64_t instructions, taken;             /* of blocks since it began */
 	uint64_t next_pc, fetch_line;             /* as in struct timing */
 	enum cause guest;
+	/* constants */
+	const struct block_static *block;         /* the dictionary; blocks: how many; 0 sends the next block the slow way, to its fragment */
+	uint32_t blocks;
+	const struct tlb_fast *filter;
+	uint64_t *l1d, l1d_mask, l1d_ways, *l1i, l1i_mask, l1i_ways;
 };
 
 #define ALWAYS static inline __attribute__((always_inline))
 
-ALWAYS void lane_begin(struct timing *t, struct lane *l, bool paged)
+/*
+ * What a copy of the loop knows beforehand. paged: TLBs are asked. usual: lines of 64 bytes, powers of two of sets with four ways or more in L1, LRU in the first-level TLBs.
+ */
+struct known { bool paged, usual; };
+
+ALWAYS void lane_begin(struct timing *t, struct lane *l, struct known k)
 {
+	const struct block_dictionary *d = t->port.blocks;
 	*l = (struct lane){ .next_pc = t->next_pc, .fetch_line = t->fetch_line, .guest = t->guest };
-	if (paged)
-		l->clock = tlb_model_fast(t->tlb)->clock;
+	l->block = d ? d->entry : NULL;
+	l->blocks = d && !t->tc_pending ? d->count : 0;
+	l->filter = tlb_model_fast(t->tlb);
+	l->l1d = t->memory.l1d.entry;
+	l->l1d_mask = t->memory.l1d.sets - 1;
+	l->l1d_ways = t->memory.l1d.ways;
+	l->l1i = t->memory.l1i.entry;
+	l->l1i_mask = t->memory.l1i.sets - 1;
+	l->l1i_ways = t->memory.l1i.ways;
+	if (k.paged)
+		l->clock = l->began = l->filter->clock;
 }
 
-ALWAYS void lane_settle(struct timing *t, const struct lane *l, bool paged)
+ALWAYS void lane_settle(struct timing *t, const struct lane *l, struct known k)
 {
 	struct tlb_fast *f = tlb_model_fast(t->tlb);
-	t->memory.l1d.access += l->lines;
+	uint64_t loads = l->clock - l->began - l->other;
+	t->memory.l1d.access += loads + l->slow;
+	t->memory.l1i.access += l->lines;
 	t->instructions += l->instructions;
 	t->milli[l->guest] += l->instructions * t->preset.milli_cpi;
 	t->cause[l->guest] += l->taken * t->preset.branch_taken;
 	t->next_pc = l->next_pc;
 	t->fetch_line = l->fetch_line;
 	t->guest = l->guest;
-	if (paged) {
+	if (k.paged) {
 		f->clock = l->clock;
-		f->stats.l1d_access += l->loads;
+		f->stats.l1d_access += loads;
 		f->stats.l1i_access += l->fetches;
 	}
 }
 
-/* Of an access within a page. The filter's clock is the model's. */
-ALWAYS uint64_t lane_translate(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, enum access access)
+/* The filter has not got it. */
+ALWAYS uint64_t lane_translate_slow(struct timing *t, struct lane *l, const struct paging *p, uint64_t gva, enum access access, unsigned flags)
 {
 	struct tlb_fast *f = tlb_model_fast(t->tlb);
-	const struct tlb_fast_slot *s = &(access == ACCESS_EXEC ? f->fetch : f->data)[e->addr >> 12 & (TLB_FAST_SLOTS - 1)];
-	uint64_t key = access == ACCESS_WRITE ? s->write_key : s->read_key;
-	if (__builtin_expect(key == ((e->addr & ~0xfffull) | 1), 1)) {
-		tlb_fast_touch(s, ++l->clock);
-		*(access == ACCESS_EXEC ? &l->fetches : &l->loads) += 1;
-		return s->base | (e->addr & 0xfff);
-	}
 	f->clock = l->clock;
-	uint64_t hpa = translate_slow(t, p, e->addr, access, e->flags);
+	uint64_t hpa = translate_slow(t, p, gva, access, flags);
+	l->other += f->clock - l->clock;
 	l->clock = f->clock;
 	return hpa;
 }
 
+/* What a hit in the filter does. LRU keeps nothing of what was there. */
+ALWAYS void lane_touch(struct lane *l, const struct tlb_fast_slot *s, struct known k)
+{
+	l->clock++;
+	if (k.usual)
+		*s->touched = l->clock;
+	else
+		tlb_fast_touch(s, l->clock);
+}
+
 /* A load or store within a line. False: nothing happened. */
-ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, bool paged, bool write, bool stall)
+ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, bool write, bool stall, struct known k)
 {
 	struct cache *c = &t->memory.l1d;
 	struct cache_victim victim;
-	uint64_t last = e->addr + e->aux - 1, hpa = e->addr;
-	if (__builtin_expect((e->flags & EVF_FAULT) || (e->addr ^ last) >> c->line_shift, 0))
+	const unsigned shift = k.usual ? 6 : c->line_shift;
+	uint64_t gva = e->addr, hpa = gva;
+	if (__builtin_expect((e->flags & EVF_FAULT) || (gva ^ (gva + e->aux - 1)) >> shift, 0))
 		return false;
-	if (paged)
-		hpa = lane_translate(t, l, p, e, write ? ACCESS_WRITE : ACCESS_READ);
-	if (paged && hpa == NOWHERE)
-		return true;
-	uint64_t line = hpa >> c->line_shift, *set = cache_set(c, line);
-	l->lines++;
+	if (k.paged) {
+		const struct tlb_fast_slot *s = &l->filter->data[gva >> 12 & (TLB_FAST_SLOTS - 1)];
+		if (__builtin_expect((&s->read_key)[write] == ((gva & ~0xfffull) | 1), 1)) { /* ORDER: struct tlb_fast_slot */
+			lane_touch(l, s, k);
+			hpa = s->base | (gva & 0xfff);
+		} else {
+			hpa = lane_translate_slow(t, l, p, gva, write ? ACCESS_WRITE : ACCESS_READ, e->flags);
+			if (hpa == NOWHERE)
+				return true;
+			l->slow++;
+		}
+	} else {
+		l->clock++;
+	}
+	uint64_t line = hpa >> shift, *set = k.usual ? l->l1d + (line & l->l1d_mask) * l->l1d_ways : cache_set(c, line);
 	if (__builtin_expect(set[0] >> 1 == line, 1)) {
-		if (write && !(set[0] & 1))
+		if (write && !(set[0] & 1)) /* a store that changes nothing would still be in the way of vector loads */
 			set[0] |= 1;
-	} else if (!cache_access_slow(c, set, line, write, &victim)) {
+	} else if (!(k.usual ? cache_touch_near(set, line, write) || cache_access_far(c, set, line, write, &victim) : cache_access_slow(c, set, line, write, &victim))) {
 		uint32_t cycles = hierarchy_miss(&t->memory, c, hpa, &victim) - c->latency;
 		t->cause[l->guest] += stall ? cycles : 0;
 	}
@@ -344,36 +384,56 @@ static __attribute__((noinline)) void guest_turn(struct timing *t, enum cause fr
 	t->guest = to;
 }
 
-/* A block within a page. False: nothing happened. */
-ALWAYS bool block_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, bool paged)
+/* The lines of a block that is not all in the line fetched last. */
+ALWAYS void lines_fast(struct timing *t, struct lane *l, uint64_t line, uint64_t end, struct known k)
 {
-	const struct block_dictionary *d = t->port.blocks;
 	struct cache *c = &t->memory.l1i;
-	unsigned bytes = d && e->id < d->count ? d->entry[e->id].bytes : 0;
-	uint64_t hpa = e->addr;
+	struct cache_victim victim;
+	const unsigned shift = k.usual ? 6 : c->line_shift;
+	line += line == l->fetch_line;
+	l->fetch_line = end;
+	do {
+		uint64_t *set = k.usual ? l->l1i + (line & l->l1i_mask) * l->l1i_ways : cache_set(c, line);
+		l->lines++;
+		if (set[0] >> 1 != line && !cache_access_slow(c, set, line, false, &victim))
+			t->cause[l->guest] += hierarchy_miss(&t->memory, c, line << shift, &victim) - c->latency;
+	} while (line++ != end);
+}
+
+/* A block within a page. False: nothing happened. */
+ALWAYS bool block_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, struct known k)
+{
+	const unsigned shift = k.usual ? 6 : t->memory.l1i.line_shift;
+	unsigned bytes = e->id < l->blocks ? l->block[e->id].bytes : 0;
+	uint64_t pc = e->addr, hpa = pc;
 	enum cause guest = e->flags & EVF_USER ? CAUSE_GUEST_USER : CAUSE_GUEST_KERNEL;
-	if (__builtin_expect(!bytes || t->tc_pending || (e->addr ^ (e->addr + bytes - 1)) >> 12, 0))
+	if (__builtin_expect(!bytes || (pc ^ (pc + bytes - 1)) >> 12, 0))
 		return false;
-	if (guest != l->guest) {
+	if (__builtin_expect(guest != l->guest, 0)) {
 		guest_turn(t, l->guest, guest, l->instructions, l->taken);
 		l->guest = guest;
 		l->instructions = l->taken = 0;
 	}
-	l->taken += e->addr != l->next_pc && l->next_pc != ~0ull;
+	l->taken += pc != l->next_pc && l->next_pc != ~0ull;
 	l->instructions += e->aux;
-	l->next_pc = e->addr + bytes;
+	l->next_pc = pc + bytes;
 	t->translated = false;
-	if (paged)
-		hpa = lane_translate(t, l, p, e, ACCESS_EXEC);
-	if (paged && hpa == NOWHERE)
-		return true;
-	uint64_t line = hpa >> c->line_shift, end = (hpa + bytes - 1) >> c->line_shift;
-	if (line == l->fetch_line && line++ == end)
-		return true;
-	l->fetch_line = end;
-	do
-		t->cause[guest] += hierarchy_stall(&t->memory, c, line << c->line_shift, false);
-	while (line++ != end);
+	if (k.paged) {
+		const struct tlb_fast_slot *s = &l->filter->fetch[pc >> 12 & (TLB_FAST_SLOTS - 1)];
+		if (__builtin_expect(s->read_key == ((pc & ~0xfffull) | 1), 1)) {
+			lane_touch(l, s, k);
+			l->fetches++;
+			l->other++;
+			hpa = s->base | (pc & 0xfff);
+		} else {
+			hpa = lane_translate_slow(t, l, p, pc, ACCESS_EXEC, e->flags);
+			if (hpa == NOWHERE)
+				return true;
+		}
+	}
+	uint64_t line = hpa >> shift, end = (hpa + bytes - 1) >> shift;
+	if (line != l->fetch_line || line != end)
+		lines_fast(t, l, line, end, k);
 	return true;
 }
 
@@ -389,38 +449,38 @@ static __attribute__((noinline)) void event_consume(struct timing *t, const stru
 }
 
 /* Loads and stores share one path: which of them comes next cannot be predicted. */
-ALWAYS bool event_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, bool paged)
+ALWAYS bool event_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, struct known k)
 {
 	if (e->kind == EV_BLOCK)
-		return block_fast(t, l, p, e, paged);
+		return block_fast(t, l, p, e, k);
 	if ((unsigned)e->kind - EV_LOAD > EV_TABLE_STORE - EV_LOAD) /* ORDER EVENT */
 		return false;
-	return data_fast(t, l, p, e, paged, e->kind != EV_LOAD, e->kind == EV_LOAD || e->kind == EV_RMW);
+	return data_fast(t, l, p, e, e->kind != EV_LOAD, e->kind == EV_LOAD || e->kind == EV_RMW, k);
 }
 
 /* Whether an event neither reads nor sets what struct lane keeps, beyond adding to the same sums. */
 ALWAYS bool event_adds(unsigned kind)
 {
 	const uint64_t guest = 1ull << EV_VALUE | 1ull << EV_REP | 1ull << EV_SENSITIVE | 1ull << EV_IRQ_RAISED | 1ull << EV_STATE | 1ull << EV_IDLE | 1ull << EV_DEVICE | 1ull << EV_HYPERCALL;
-	return kind >= EV_EXIT || guest >> kind & 1;
+	return kind >= EV_EXIT ? kind != EV_TC_FETCH : guest >> kind & 1;
 }
 
-ALWAYS void events_consume(struct timing *t, const struct paging *p, const struct event *first, const struct event *end, bool paged)
+ALWAYS void events_consume(struct timing *t, const struct paging *p, const struct event *first, const struct event *end, struct known k)
 {
 	struct lane l;
-	lane_begin(t, &l, paged);
+	lane_begin(t, &l, k);
 	for (const struct event *e = first; e < end; e++) {
-		if (__builtin_expect(event_fast(t, &l, p, e, paged), 1))
+		if (__builtin_expect(event_fast(t, &l, p, e, k), 1))
 			continue;
 		if (event_adds(e->kind)) {
 			event_consume_slow(t, p, e, t->sequence + (uint64_t)(e - first));
 			continue;
 		}
-		lane_settle(t, &l, paged);
+		lane_settle(t, &l, k);
 		event_consume(t, p, e, t->sequence + (uint64_t)(e - first));
-		lane_begin(t, &l, paged);
+		lane_begin(t, &l, k);
 	}
-	lane_settle(t, &l, paged);
+	lane_settle(t, &l, k);
 }
 
 /* The present tags are not the filter's: an access whose turn it is changes that, which may take a few events. Returns where it has. */
@@ -438,11 +498,15 @@ void core_fixed_consume(void *self, const struct event *first, const struct even
 	struct timing *t = self;
 	const struct paging *p = t->port.paging(t->port.self);
 	bool paged = p->format != PAGING_IDENTITY || p->space;
-	if (paged) {
+	if (paged)
 		first = tags_settle(t, p, first, end);
-		events_consume(t, p, first, end, true);
-	} else {
-		events_consume(t, p, first, end, false);
-	}
+	if (paged && t->usual)
+		events_consume(t, p, first, end, (struct known){ true, true });
+	else if (paged)
+		events_consume(t, p, first, end, (struct known){ true, false });
+	else if (t->usual)
+		events_consume(t, p, first, end, (struct known){ false, true });
+	else
+		events_consume(t, p, first, end, (struct known){ false, false });
 	t->sequence += (uint64_t)(end - first);
 }

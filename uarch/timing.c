@@ -92,6 +92,7 @@ static bool timing_build(struct timing *t, char *error, size_t error_size)
 	t->tlb = tlb_model_create(&t->preset.tlb, t->port.phys, error, error_size);
 	if (!t->tlb)
 		return false;
+	t->usual = cache_usual(&t->memory.l1d) && cache_usual(&t->memory.l1i) && tlb_model_stamps(t->tlb);
 	stats_name(t);
 	return true;
 }

@@ -19,6 +19,7 @@ struct timing {
 	struct timing_port port;
 	struct tlb_model *tlb;
 	struct hierarchy memory;
+	bool usual;                /* geometry and policies that most processors have: the loop has a copy for them */
 
 	/* accounts: cycles */
 	uint64_t cause[CAUSES];
