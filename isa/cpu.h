@@ -181,6 +181,7 @@ struct cpu {
 	uint32_t state_emitted;   /* id of the last EV_STATE */
 	struct block_cache *blocks;
 	struct unknown_opcodes *unknown; /* counts of opcodes outside the subset, by name */
+	struct event_filter filter; /* of `events`, where emitted code reaches it */
 	uint64_t emulated;        /* instructions that a VMM carried out or trapped: Popek and Goldberg's efficiency */
 };
 

@@ -30,9 +30,13 @@ void block_observe(struct cpu *cpu, struct block *b)
 	bool indirect = cpu->blocks->indirect;
 	cpu->blocks->indirect = false;
 	cpu->rip = b->pc;
-	if (cpu->vmm.block_enter && cpu->cpl < 3)
+	unsigned flags = (cpu->cpl == 3 ? EVF_USER : 0) | (b->straddle ? EVF_STRADDLE : 0);
+	if (cpu->vmm.block_enter && cpu->cpl < 3) {
 		cpu->vmm.block_enter(cpu->vmm.self, cpu, b->id, linear, indirect);
-	event_put(cpu->events, EV_BLOCK, (cpu->cpl == 3 ? EVF_USER : 0) | (b->straddle ? EVF_STRADDLE : 0), b->insns, b->id, linear);
+		event_put(cpu->events, EV_BLOCK, flags, b->insns, b->id, linear); /* it may run, and be fetched, from elsewhere */
+		return;
+	}
+	event_put_block(cpu->events, flags, b->insns, b->id, linear);
 }
 
 static const struct uop *engine_enter(struct cpu *cpu, struct block *b)

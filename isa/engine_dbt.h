@@ -63,6 +63,7 @@ struct dbt { /* one a block cache */
 	size_t size;
 	uint64_t generation;      /* of the block cache that the code belongs to */
 	bool events_on, hook;     /* what observed code was made for */
+	const struct event_filter *filter; /* and that: NULL: every event is written */
 	uint64_t mask;            /* and what code was made for: of the fast table */
 	struct dbt_exit (*enter)(struct cpu *cpu, const uint8_t *code);
 	/* stubs, in the writable mapping */
@@ -73,15 +74,20 @@ struct dbt { /* one a block cache */
 	uint8_t *call_condition;  /* al = whether condition cx holds; as call_carry */
 	uint8_t *call_sse;        /* ax(cpu, cpu + (cx >> 8), dx, cx & 255): an SSE operation; ZF: it wants an exception */
 	uint8_t *drain;           /* event_drain(); keeps dx */
+	uint8_t *observe;         /* a load or store at ax that the filter does not know, event head in dx: looked up and written. ZF: neither; else cx = addend */
 };
 struct dbt *dbt_create(void); /* NULL: no executable memory to be had */
 void dbt_destroy(struct dbt *d); /* NULL is fine */
 
 /* ---- translation of one block ---- */
 enum { DBT_MAX_SITES = 1400 };
+enum dbt_site_kind { SITE_UOP, SITE_DRAIN /* the event buffer is full */, SITE_BLOCK /* block_observe() */, SITE_OBSERVE /* dbt.observe, then as SITE_UOP */ };
 struct dbt_site { /* a slow path, out of line */
+	enum dbt_site_kind kind;
+	uint32_t head;           /* SITE_OBSERVE: the event's */
 	uint8_t *from, *back;    /* the jump to it; where it goes on (writable mapping) */
-	const struct uop *u;     /* NULL: the event buffer is full */
+	uint8_t *hit;            /* SITE_OBSERVE: and where with cx = addend */
+	const struct uop *u;
 };
 
 enum live { LIVE_NONE = 0, LIVE_CARRY = 1, LIVE_OVERFLOW = 2, LIVE_REST = 4 /* ZF, SF, PF */, LIVE_ALL = 7 }; /* AF never */
@@ -114,6 +120,8 @@ void dbt_emit_flags(struct translation *t, unsigned op, unsigned result, unsigne
 bool dbt_flags_dead_after(const struct uop *u);
 /* A jump to where micro-op u is done by its C function, which goes on behind u. */
 void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *jump);
+/* A jump to another slow path; the caller says where it goes on. NULL when there are too many. */
+struct dbt_site *dbt_emit_site(struct translation *t, enum dbt_site_kind kind, const struct uop *u, uint8_t *jump);
 /* Writes one event: `word` is its first 8 bytes, the address is in ax. Changes ax, cx; keeps dx. */
 void dbt_emit_event(struct translation *t, uint64_t word);
 

@@ -24,13 +24,18 @@ static void memory_ea(struct translation *t, const struct uop *u, unsigned form)
 		emit_alu(e, 8, ALU_ADD, HOST_AX, dbt_field(offsetof(struct cpu, seg) + u->seg * sizeof(struct segment) + offsetof(struct segment, base)));
 }
 
-void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *from)
+struct dbt_site *dbt_emit_site(struct translation *t, enum dbt_site_kind kind, const struct uop *u, uint8_t *from)
 {
-	if (t->sites == DBT_MAX_SITES)
+	struct dbt_site *s = &t->site[t->sites];
+	if (t->sites == DBT_MAX_SITES - 1) /* the last one takes what is too much, and is not looked at */
 		t->e->full = true;
 	else
-		t->site[t->sites++] = (struct dbt_site){ from, NULL, u };
+		t->sites++;
+	*s = (struct dbt_site){ .kind = kind, .from = from, .u = u };
+	return s;
 }
+
+void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *from) { dbt_emit_site(t, SITE_UOP, u, from); }
 
 /* Looks ax up in the fast table; cx = the entry. Misses go to the slow path. */
 static void memory_look(struct translation *t, const struct uop *u, unsigned bytes, size_t column)
@@ -62,22 +67,51 @@ void dbt_emit_event(struct translation *t, uint64_t word)
 	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(events));
 	emit_op(e, 8, OP_STORE, HOST_CX, emit_memory(HOST_AX, offsetof(struct event_sink, next)));
 	emit_alu(e, 8, ALU_CMP, HOST_CX, emit_memory(HOST_AX, offsetof(struct event_sink, limit)));
-	uint8_t *full = emit_jump_if(e, CC_A);
-	dbt_emit_slow(t, NULL, full);
-	if (t->sites)
-		t->site[t->sites - 1].back = e->at;
+	struct dbt_site *s = dbt_emit_site(t, SITE_DRAIN, NULL, emit_jump_if(e, CC_A));
+	s->back = e->at;
 }
 
-/* After a hit: the event, and where the bytes are. Observed: dx points to them; else ax + cx. */
-static struct emit_place memory_hit(struct translation *t, enum event_kind kind, unsigned bytes)
+/* Whether an access goes through the filter. */
+static bool memory_filtered(const struct translation *t, enum event_kind kind) { return t->observed && kind != EV_NONE && t->d->events_on && t->d->filter; }
+
+static uint64_t memory_head(const struct translation *t, enum event_kind kind, unsigned bytes) { return kind | (t->b->key & KEY_USER ? EVF_USER << 8 : 0) | bytes << 16; }
+
+/* Looks ax up in the filter, counts a hit; cx = the addend. A hit there would be one in the fast table: this one is smaller, and its place is known. */
+static struct emit_place memory_filter(struct translation *t, const struct uop *u, enum event_kind kind, unsigned bytes)
+{
+	const struct event_filter *f = t->d->filter;
+	struct emit *e = t->e;
+	size_t at = offsetof(struct cpu, filter.entry), column = kind == EV_LOAD ? offsetof(struct event_filter_entry, read) : offsetof(struct event_filter_entry, write);
+	int by = f->shape.granule - 5;
+	_Static_assert(sizeof(struct event_filter_entry) == 1 << 5, "the index times the entry's size");
+	emit_op(e, 4, OP_LOAD, HOST_CX, emit_register(HOST_AX));
+	emit_shift_imm(e, 4, by < 0 ? SHIFT_SHL : SHIFT_SHR, emit_register(HOST_CX), (unsigned)(by < 0 ? -by : by));
+	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), (int32_t)(f->mask << 5));
+	emit_op(e, 8, OP_LEA, HOST_DX, emit_memory(HOST_AX, (int32_t)bytes - 1));
+	emit_alu_imm(e, 8, ALU_AND, emit_register(HOST_DX), -(1 << f->shape.granule));
+	emit_alu(e, 8, ALU_OR, HOST_DX, DBT_FIELD(filter.key));
+	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_indexed(HOST_BP, HOST_CX, 0, (int32_t)(at + column) - DBT_BIAS));
+	struct dbt_site *s = dbt_emit_site(t, SITE_OBSERVE, u, emit_jump_if(e, CC_NZ));
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_indexed(HOST_BP, HOST_CX, 0, (int32_t)(at + offsetof(struct event_filter_entry, addend)) - DBT_BIAS));
+	emit_alu_imm(e, 8, ALU_ADD, DBT_FIELD(filter.accesses), 1);
+	s->hit = e->at;
+	s->head = (uint32_t)memory_head(t, kind, bytes);
+	return emit_indexed(HOST_AX, HOST_CX, 0, 0);
+}
+
+/* Looks ax up and writes the event, if there is one: where the bytes are: ax + cx, or dx behind an event. */
+static struct emit_place memory_find(struct translation *t, const struct uop *u, enum event_kind kind, unsigned bytes)
 {
 	struct emit *e = t->e;
+	if (memory_filtered(t, kind))
+		return memory_filter(t, u, kind, bytes);
+	memory_look(t, u, bytes, kind == EV_LOAD ? offsetof(struct fast_entry, read) : offsetof(struct fast_entry, write));
 	emit_op(e, 8, OP_LOAD, t->observed ? HOST_DX : HOST_CX, emit_memory(HOST_CX, offsetof(struct fast_entry, addend)));
 	if (!t->observed)
 		return emit_indexed(HOST_AX, HOST_CX, 0, 0);
 	emit_alu(e, 8, ALU_ADD, HOST_DX, emit_register(HOST_AX));
 	if (kind != EV_NONE)
-		dbt_emit_event(t, kind | (t->b->key & KEY_USER ? EVF_USER << 8 : 0) | bytes << 16);
+		dbt_emit_event(t, memory_head(t, kind, bytes));
 	return emit_memory(HOST_DX, 0);
 }
 
@@ -110,8 +144,7 @@ static void memory_load(struct translation *t, const struct uop *u, const struct
 {
 	struct emit *e = t->e;
 	bool rmw = row->shape == SHAPE_RMW;
-	memory_look(t, u, row->bytes, rmw ? offsetof(struct fast_entry, write) : offsetof(struct fast_entry, read));
-	struct emit_place from = memory_hit(t, rmw ? EV_RMW : EV_LOAD, row->bytes);
+	struct emit_place from = memory_find(t, u, rmw ? EV_RMW : EV_LOAD, row->bytes);
 	unsigned to = dbt_target(u->dst, HOST_AX);
 	if (row->family >= FAMILY_add32_rm && row->family <= FAMILY_xor64_rm) {
 		load_alu(t, u, row, from);
@@ -130,11 +163,11 @@ static void memory_load(struct translation *t, const struct uop *u, const struct
 static void memory_store(struct translation *t, const struct uop *u, const struct dbt_row *row)
 {
 	struct emit *e = t->e;
-	unsigned f = row->family, size = row->bytes, scratch = t->observed ? HOST_AX : HOST_DX;
+	unsigned f = row->family, size = row->bytes;
 	bool push = f == FAMILY_push64 || f == FAMILY_push32 || f == FAMILY_pushi64 || f == FAMILY_pushi32;
 	bool immediate = (f >= FAMILY_sti8 && f <= FAMILY_sti64) || f == FAMILY_pushi64 || f == FAMILY_pushi32;
-	memory_look(t, u, size, offsetof(struct fast_entry, write));
-	struct emit_place to = memory_hit(t, row->shape == SHAPE_QUIET ? EV_NONE : EV_STORE, size);
+	struct emit_place to = memory_find(t, u, row->shape == SHAPE_QUIET ? EV_NONE : EV_STORE, size);
+	unsigned scratch = to.base == HOST_DX ? HOST_AX : HOST_DX;
 	if (immediate && (size < 8 || u->imm == (uint64_t)(int64_t)(int32_t)u->imm)) {
 		emit_store_imm(e, size, to, (int32_t)u->imm);
 	} else {
@@ -156,8 +189,7 @@ static bool memory_xmm_move(struct translation *t, const struct uop *u, const st
 		emit_bytes(t->e, "\x0f", 1);
 		dbt_emit_slow(t, u, emit_jump_if(t->e, CC_NZ));
 	}
-	memory_look(t, u, row->bytes, is_load ? offsetof(struct fast_entry, read) : offsetof(struct fast_entry, write));
-	struct emit_place at = memory_hit(t, is_load ? EV_LOAD : EV_STORE, row->bytes);
+	struct emit_place at = memory_find(t, u, is_load ? EV_LOAD : EV_STORE, row->bytes);
 	emit_op(t->e, 4, is_load ? load[row->bytes] : OP_MOVUPS_LOAD, 0, is_load ? at : dbt_xmm(u->b));
 	emit_op(t->e, 4, is_load ? OP_MOVUPS_STORE : store[row->bytes], 0, is_load ? dbt_xmm(u->dst) : at);
 	return true;

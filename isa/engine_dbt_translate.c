@@ -29,13 +29,32 @@ static void translate_event(struct translation *t)
 	struct emit *e = t->e;
 	uint64_t word = EV_BLOCK | (uint64_t)((b->key & KEY_USER ? EVF_USER : 0) | (b->straddle ? EVF_STRADDLE : 0)) << 8 | (uint64_t)b->insns << 16 | (uint64_t)b->id << 32;
 	emit_mov_imm(e, HOST_AX, b->pc);
-	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(rip));
-	emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(blocks));
-	emit_store_imm(e, 1, emit_memory(HOST_CX, offsetof(struct block_cache, indirect)), 0);
 	if ((b->key & KEY_CODE_SIZE) != 8) {
 		emit_alu(e, 4, ALU_ADD, HOST_AX, DBT_FIELD(seg[SEG_CS].base));
 	}
 	dbt_emit_event(t, word);
+}
+
+/* Of a page that its slot knows, with what the consumer wants of it; block_observe() does the others. */
+static void translate_filtered(struct translation *t)
+{
+	const struct block *b = t->b;
+	const struct event_filter *f = t->d->filter;
+	struct emit *e = t->e;
+	int64_t page = (int64_t)(b->pc >> 12);
+	if (b->straddle || !(b->key & KEY_FLAT_CS) || page != (int32_t)page) {
+		translate_call(t, b->uop, (uint64_t)(uintptr_t)translate_observe, false);
+		return;
+	}
+	emit_alu_imm(e, 8, ALU_CMP, dbt_field(offsetof(struct cpu, filter.fetch) + (page & (f->shape.fetches - 1)) * sizeof(uint64_t)), (int32_t)page);
+	struct dbt_site *s = dbt_emit_site(t, SITE_BLOCK, b->uop, emit_jump_if(e, CC_NZ));
+	if (f->shape.blocks) {
+		emit_alu_imm(e, 8, ALU_ADD, DBT_FIELD(filter.blocks), 1);
+		emit_alu_imm(e, 8, ALU_ADD, DBT_FIELD(filter.instructions), b->insns);
+	} else {
+		translate_event(t);
+	}
+	s->back = e->at;
 }
 
 static const uint8_t *translate_entry(struct translation *t)
@@ -55,6 +74,8 @@ static const uint8_t *translate_entry(struct translation *t)
 	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(block));
 	if (t->observed && t->d->hook)
 		translate_call(t, b->uop, (uint64_t)(uintptr_t)translate_observe, false);
+	else if (t->observed && t->d->filter)
+		translate_filtered(t);
 	else if (t->observed)
 		translate_event(t);
 	emit_alu_imm(e, 8, ALU_SUB, emit_register(DBT_BUDGET), b->insns);
@@ -111,7 +132,7 @@ static bool translate_indirect(struct translation *t, const struct uop *u)
 		return false;
 	emit_op(e, 8, OP_LOAD, HOST_DX, dbt_guest(u->a));
 	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(blocks));
-	if (t->observed)
+	if (t->observed && t->d->hook)
 		emit_store_imm(e, 1, emit_memory(HOST_AX, offsetof(struct block_cache, indirect)), 1);
 	emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(block));
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_CX, offsetof(struct block, next)));
@@ -154,7 +175,7 @@ static void translate_uop(struct translation *t, const struct uop *u)
 	unsigned facts = uop_facts[u->op], first = t->sites;
 	if (dbt_emit_alu(t, u) || dbt_emit_memory(t, u) || dbt_emit_sse(t, u)) {
 		for (unsigned i = first; i < t->sites; i++) /* slow paths complete the micro-op and go on behind it */
-			if (t->site[i].u)
+			if (t->site[i].kind == SITE_UOP || t->site[i].kind == SITE_OBSERVE)
 				t->site[i].back = t->e->at;
 		return;
 	}
@@ -169,7 +190,14 @@ static void translate_sites(struct translation *t)
 	for (unsigned i = 0; i < t->sites; i++) {
 		const struct dbt_site *s = &t->site[i];
 		emit_patch(s->from, t->e->at);
-		if (s->u)
+		if (s->kind == SITE_OBSERVE) {
+			emit_mov_imm(t->e, HOST_DX, s->head);
+			emit_call_to(t->e, t->d->observe);
+			emit_patch(emit_jump_if(t->e, CC_NZ), s->hit);
+		}
+		if (s->kind == SITE_BLOCK)
+			translate_call(t, s->u, (uint64_t)(uintptr_t)translate_observe, false);
+		else if (s->kind != SITE_DRAIN)
 			translate_call(t, s->u, t->rows[s->u->op].slow ? (uint64_t)(uintptr_t)t->rows[s->u->op].slow : translate_address(t->rows[s->u->op].call), true);
 		else
 			emit_call_to(t->e, t->d->drain);

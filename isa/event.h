@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include "event_filter.h"
 
 enum event_kind { /* ORDER EVENT: numbers are stored in traces; append only, within the layer's range */
 	EV_NONE,
@@ -52,6 +53,7 @@ enum event_kind { /* ORDER EVENT: numbers are stored in traces; append only, wit
 	EV_TC_JUMP,      /* BT executed an indirect branch through its hash table: id = 0; addr = hpa of the hash slot */
 	EV_TC_FETCH,     /* the next EV_BLOCK executes from the translation cache: addr = hpa of its fragment; id = its bytes; aux = extra instructions it has over the guest's */
 	EV_TLB_FLUSH,    /* id = enum tlb_flush (tlb/tlb_flush.h), aux = vpid, addr = gva | pcid as the scope says */
+	EV_SKIPPED,      /* what the filter left out since the last one, for consumers that allow it: id = loads, stores and RMWs; addr = blocks << 32 | their instructions */
 	EV_KIND_COUNT
 };
 
@@ -77,6 +79,7 @@ struct event_consumer { /* in the order of the list, each sees every batch */
 	void (*consume)(void *self, const struct event *first, const struct event *end);
 	void *self;
 	struct event_consumer *next;
+	const struct event_filter_shape *shape; /* what it lets the filter leave out; NULL: nothing */
 };
 
 struct event_sink {
@@ -86,6 +89,8 @@ struct event_sink {
 	size_t capacity;
 	struct event_consumer *consumers; /* NULL: nobody listens; `on` is false then */
 	bool on;
+	bool live;            /* the filter may hold something */
+	struct event_filter *filter; /* NULL: every event is written */
 };
 
 /* capacity: events held before a drain (>= 2). Returns false when out of memory. */
@@ -93,6 +98,8 @@ bool event_sink_create(struct event_sink *s, size_t capacity);
 void event_sink_destroy(struct event_sink *s);
 /* Adds at the end of the list; the consumer's storage stays the caller's. Turns the sink on. */
 void event_sink_attach(struct event_sink *s, struct event_consumer *c);
+/* Has what the one consumer allows left out from now on. `f` stays the caller's. Attaching another consumer ends that. False: nothing may be left out. */
+bool event_sink_filter(struct event_sink *s, struct event_filter *f);
 /* Drains, and has events written or left out from now on. An engine takes notice at its next block boundary. */
 void event_sink_listen(struct event_sink *s, bool on);
 /* Gives everything written so far to the consumers, and empties the buffer. Re-entry is an error (a consumer never emits). */
@@ -106,11 +113,21 @@ static inline __attribute__((always_inline)) void event_write(struct event *at, 
 	at->addr = addr;
 }
 
+/* Writes what was left out, as far as it may matter to the event that comes next, and empties the filter. */
+void event_settle(struct event_sink *s);
+/* Nothing that was written before may be taken for the last any more. */
+static inline void event_forget(struct event_sink *s)
+{
+	if (s->live)
+		event_settle(s);
+}
+
 static inline void event_put(struct event_sink *s, enum event_kind kind, unsigned flags, unsigned aux, uint32_t id, uint64_t addr)
 {
-	struct event *at = s->next;
 	if (!s->on)
 		return;
+	event_forget(s);
+	struct event *at = s->next;
 	s->next = at + 1;
 	event_write(at, kind, flags, aux, id, addr);
 	if (__builtin_expect(at + 1 > s->limit, 0))
@@ -120,15 +137,21 @@ static inline void event_put(struct event_sink *s, enum event_kind kind, unsigne
 /* An event and its EV_VALUE, kept in one batch. */
 static inline void event_put2(struct event_sink *s, enum event_kind kind, unsigned flags, unsigned aux, uint32_t id, uint64_t addr, uint64_t value)
 {
-	struct event *at = s->next;
 	if (!s->on)
 		return;
+	event_forget(s);
+	struct event *at = s->next;
 	s->next = at + 2;
 	event_write(at, kind, flags, aux, id, addr);
 	event_write(at + 1, EV_VALUE, 0, 0, 0, value);
 	if (__builtin_expect(at + 2 > s->limit, 0))
 		event_drain(s);
 }
+
+/* The same for what may stay in the filter: a load, store or RMW within a page, whose bytes are at gva + addend; `head`: the first 8 bytes of the event. */
+void event_put_access(struct event_sink *s, uint64_t head, uint64_t gva, uint64_t addend);
+/* EV_BLOCK of a block that no hook of a VMM knows of. */
+void event_put_block(struct event_sink *s, unsigned flags, unsigned insns, uint32_t id, uint64_t pc);
 
 /* ---- the block dictionary: what EV_BLOCK.id stands for ---- */
 enum block_end { /* how a block ends */

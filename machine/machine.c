@@ -9,7 +9,7 @@ void machine_config_default(struct machine_config *c)
 {
 	*c = (struct machine_config){ .technique = "native", .engine = "threaded", .core = "fixed", .preset_name = "skylake", .preset = *preset_find("skylake"), .features = cpu_features_all,
 		.sampling = { .interval = 200000, .warmup = 20000, .window = 5000, .head = 1000000, .seed = 1 },
-		.memory_bytes = 64u << 20, .max_instructions = 20000000000ull, .seed = 1, .softtlb_entries = 4096, .event_buffer = 4096, .block_cache_bytes = 64u << 20, .batch = 1u << 22 };
+		.memory_bytes = 64u << 20, .max_instructions = 20000000000ull, .seed = 1, .softtlb_entries = 4096, .event_buffer = 4096, .event_filter = true, .block_cache_bytes = 64u << 20, .batch = 1u << 22 };
 	vmm_config_default(&c->vmm);
 }
 
@@ -43,6 +43,8 @@ static bool timing_attach(struct machine *m, char *error, size_t error_size)
 		return false;
 	m->keeps_time = core_model_find(functional ? "tlb" : c->core)->keeps_time;
 	event_sink_attach(&m->events, timing_consumer(m->timing));
+	if (c->event_filter)
+		event_sink_filter(&m->events, &m->cpu.filter);
 	return true;
 }
 

@@ -387,7 +387,7 @@ static void test_events(void)
 	box_set_ring(b, 3);
 	b->cpu.eflags |= FLAG_IF;
 	cpu_state_emit(&b->cpu);
-	b->consumer = (struct event_consumer){ box_record, b, NULL };
+	b->consumer = (struct event_consumer){ box_record, b, NULL, NULL };
 	event_sink_attach(&b->sink, &b->consumer);
 	box_run(b, sys_int_n, (struct sys_operands){ .imm = 0x80 });
 	box_run(b, sys_iret, (struct sys_operands){ 0 });

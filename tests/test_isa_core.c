@@ -95,7 +95,7 @@ static struct rig *rig_new(unsigned bits, size_t buffer)
 	cpu->reg[REG_SP] = STACK;
 	cpu->rip = CODE;
 	if (buffer) {
-		r->consumer = (struct event_consumer){ rig_consume, r, NULL };
+		r->consumer = (struct event_consumer){ rig_consume, r, NULL, NULL };
 		event_sink_attach(&r->sink, &r->consumer);
 	}
 	return r;

@@ -40,7 +40,7 @@ static inline bool rig_create(struct rig *r, enum technique_id id, uint64_t gues
 	r->features = cpu_features_all;
 	if (!phys_create(&r->phys, pool_bytes + guest_bytes) || !event_sink_create(&r->events, 2))
 		return false;
-	r->consumer = (struct event_consumer){ rig_consume, r, NULL };
+	r->consumer = (struct event_consumer){ rig_consume, r, NULL, NULL };
 	event_sink_attach(&r->events, &r->consumer);
 	r->cpu.phys = &r->phys;
 	r->cpu.events = &r->events;

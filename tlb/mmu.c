@@ -19,6 +19,13 @@ static void put(struct mmu *mmu, enum event_kind kind, unsigned flags, unsigned 
 		event_put(mmu->events, kind, flags, aux, 0, addr);
 }
 
+/* What the writer of events takes for translated must be asked for again. */
+static void filter_empty(const struct mmu *mmu)
+{
+	if (mmu->events && mmu->events->live && mmu->events->filter)
+		event_filter_empty(mmu->events->filter);
+}
+
 static void before_change(void *self, uint64_t hpa)
 {
 	(void)hpa;
@@ -31,20 +38,26 @@ static void mmu_mode_changed(void *self, struct cpu *cpu)
 {
 	const struct mmu *mmu = self;
 	bool ac = (cpu->cr4 & CR4_SMAP) && (cpu->eflags & FLAG_AC);
+	uint64_t before = cpu->mem.tag;
 	cpu->mem.supervisor_tag = softtlb_tag(mmu->softtlb, SOFTTLB_SUPERVISOR);
 	cpu->mem.tag = softtlb_tag(mmu->softtlb, cpu->cpl == 3 ? SOFTTLB_USER : ac ? SOFTTLB_SUPERVISOR_AC : SOFTTLB_SUPERVISOR);
+	if (cpu->mem.tag != before)
+		filter_empty(mmu);
 }
 
 /* After any change of entries or contexts. */
 static void mmu_moved(struct mmu *mmu, struct cpu *cpu)
 {
 	cpu->mem.epoch++;
+	filter_empty(mmu);
 	mmu_mode_changed(mmu, cpu);
 }
 
 void mmu_flush_all(struct mmu *mmu, struct cpu *cpu)
 {
 	softtlb_flush(mmu->softtlb, mmu->table_changes);
+	if (mmu->events && mmu->events->filter)
+		event_filter_no_large(mmu->events->filter);
 	mmu_moved(mmu, cpu);
 }
 
@@ -60,6 +73,7 @@ static bool frame_end_writes(struct mmu *mmu, struct frame *f, uint64_t hpa)
 	const uint8_t *real = mmu->phys->bytes + (hpa & ~0xfffull);
 	if (!(f->flags & FRAME_CACHED_WRITE))
 		return false;
+	filter_empty(mmu);
 	if (f->flags & FRAME_WRITE_MANY)
 		softtlb_flush_real(mmu->softtlb, real, true);
 	else
@@ -172,6 +186,7 @@ void mmu_translation_from_walk(const struct paging *p, const struct walk *w, str
 	out->exec_ok = rights & WALK_X;
 	out->user = w->user;
 	out->page_shift = w->guest_shift;
+	out->large = w->page_shift != 12 && (p->format != PAGING_IDENTITY || p->space);
 }
 
 void mmu_translation_fault(uint64_t gva, uint32_t error, struct translation *out)
@@ -207,6 +222,8 @@ static void entry_insert(struct mmu *mmu, struct frame *f, uint64_t gva, uint64_
 	f->flags |= FRAME_CACHED | FRAME_TOUCHED;
 	if (t->page_shift != 12)
 		softtlb_note_large(mmu->softtlb, gva, t->page_shift ? t->page_shift : 30);
+	if (t->large && mmu->events && mmu->events->filter)
+		event_filter_note_large(mmu->events->filter, gva, 21);
 }
 
 /* Resource control: memory that exists but was not granted is counted, and looks absent. */

@@ -24,6 +24,7 @@ struct translation { /* what a memory part answers */
 	bool write_ok;      /* later writes may go straight through (dirty bits are set everywhere) */
 	bool exec_ok, user; /* user: pages that CPL 3 may touch */
 	bool read_ok;
+	bool large;         /* the hardware's mapping is larger than 4 KiB: other sets of the modelled TLBs */
 	uint8_t page_shift; /* log2 of the guest's page (walk.guest_shift): INVLPG ends all of it. 0: unknown, taken as the largest */
 	struct mem_fault fault;
 };

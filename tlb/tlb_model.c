@@ -379,6 +379,34 @@ void tlb_model_access(struct tlb_model *m, const struct paging *p, uint64_t gva,
 		tlb_array_filter(f.array, gva, f.slot);
 }
 
+/* ---- what is left out of the event stream ---- */
+
+/* Sets of the array that 4 KiB pages enter, by the low bits of their number; 1: all pages may share one; 0: they enter none. */
+static unsigned level_slots(const struct tlb_level *l)
+{
+	for (unsigned i = 0; i < l->arrays; i++) {
+		const struct tlb_array *a = &l->array[i];
+		if (a->geometry.page_sizes & TLB_4K)
+			return a->geometry.page_sizes != TLB_4K || !a->low_bits ? 1 : a->sets < FILTER_PAGES ? a->sets : FILTER_PAGES;
+	}
+	return 0;
+}
+
+bool tlb_model_filter(const struct tlb_model *m, struct event_filter_shape *shape)
+{
+	shape->pages = (uint8_t)level_slots(&m->level[LEVEL_L1D]);
+	shape->fetches = (uint8_t)level_slots(&m->level[LEVEL_L1I]);
+	return shape->pages && shape->fetches;
+}
+
+void tlb_model_skipped(struct tlb_model *m, const struct paging *p, uint64_t accesses, uint64_t fetches)
+{
+	if (paging_off(p))
+		return;
+	m->fast.stats.l1d_access += accesses;
+	m->fast.stats.l1i_access += fetches;
+}
+
 /* ---- statistics ---- */
 
 const struct tlb_stats *tlb_model_stats(const struct tlb_model *m) { return &m->fast.stats; }

@@ -101,6 +101,10 @@ bool tlb_model_stamps(const struct tlb_model *m);
 void tlb_model_access(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, struct tlb_outcome *out);
 /* EV_TLB_FLUSH. current: the paging now (its pcid, for TLB_FLUSH_PAGE). */
 void tlb_model_flush(struct tlb_model *m, enum tlb_flush kind, unsigned vpid, uint64_t addr, const struct paging *current);
+/* Sets of the first level, as slots of the filter in front of the events (isa/event_filter.h). False: not every access enters a page where a touch of it could be left out. */
+bool tlb_model_filter(const struct tlb_model *m, struct event_filter_shape *shape);
+/* Accesses that the filter left out: hits in the first level. */
+void tlb_model_skipped(struct tlb_model *m, const struct paging *p, uint64_t accesses, uint64_t fetches);
 const struct tlb_stats *tlb_model_stats(const struct tlb_model *m);
 /* The i-th statistic by name ("l1d.miss", "walk.refs", "walk.host.level2", ...); false: no more. */
 bool tlb_model_stat(const struct tlb_model *m, unsigned i, const char **name, uint64_t *value);

@@ -39,7 +39,7 @@ struct trace_writer *trace_writer_open(const char *path, struct machine *m, cons
 		return NULL;
 	}
 	*w = (struct trace_writer){ .file = file, .machine = m, .description = text };
-	w->consumer = (struct event_consumer){ writer_consume, w, NULL };
+	w->consumer = (struct event_consumer){ writer_consume, w, NULL, NULL };
 	return w;
 }
 

@@ -248,6 +248,10 @@ static void event_consume_slow(struct timing *t, const struct paging *p, const s
 		t->tc_extra = e->aux;
 		break;
 	case EV_TLB_FLUSH: tlb_model_flush(t->tlb, (enum tlb_flush)e->id, e->aux, e->addr, p); break;
+	case EV_SKIPPED:
+		t->memory.l1d.access += e->id;
+		tlb_model_skipped(t->tlb, p, e->id, 0);
+		break;
 	case EV_VALUE: case EV_STATE: case EV_HYPERCALL: case EV_IRQ_RAISED: case EV_DEVICE: /* take no time, and do not come between an instruction and its exit */
 		t->refund_at += t->refund_at == sequence;
 		break;
@@ -491,6 +495,15 @@ static const struct event *tags_settle(struct timing *t, const struct paging *p,
 		event_consume(t, p, e, t->sequence + (uint64_t)(e - first));
 	t->sequence += (uint64_t)(e - first);
 	return e;
+}
+
+/* A hit in the most recent line of a set changes nothing but its dirty bit, and costs nothing. Walks go through L1D, too, so lines are forgotten where a page may be walked. */
+bool core_fixed_filter(const struct timing *t, struct event_filter_shape *shape)
+{
+	const struct cache *c = &t->memory.l1d;
+	uint64_t lines = c->line_shift < 12 ? 4096u >> c->line_shift : 1, sets = c->power ? c->sets : 1, slots = sets < lines ? sets : lines;
+	*shape = (struct event_filter_shape){ .granule = (uint8_t)(c->line_shift < 12 ? c->line_shift : 12), .slots = (uint8_t)(slots < FILTER_SLOTS ? slots : FILTER_SLOTS) };
+	return c->line_shift < 12 && tlb_model_filter(t->tlb, shape);
 }
 
 void core_fixed_consume(void *self, const struct event *first, const struct event *end)

@@ -28,6 +28,12 @@ static __attribute__((noinline)) void bytes_touch(struct timing *t, const struct
 		page_touch_slow(t, p, last & ~0xfffull, access, e->flags);
 }
 
+static __attribute__((noinline)) void skipped_count(struct timing *t, const struct paging *p, const struct event *e)
+{
+	tlb_model_skipped(t->tlb, p, e->id, e->addr >> 32);
+	t->instructions += (uint32_t)e->addr;
+}
+
 /* What comes neither of the common way nor as a block. */
 static __attribute__((noinline)) void event_consume(struct timing *t, const struct paging *p, const struct event *e, bool paged)
 {
@@ -45,6 +51,7 @@ static __attribute__((noinline)) void event_consume(struct timing *t, const stru
 	case EV_CUT: t->instructions -= e->id < t->instructions ? e->id : t->instructions; break;
 	case EV_TC_FETCH: t->tc_pending = true; break;
 	case EV_TLB_FLUSH: tlb_model_flush(t->tlb, (enum tlb_flush)e->id, e->aux, e->addr, p); break;
+	case EV_SKIPPED: skipped_count(t, p, e); break;
 	case EV_EXIT: t->exit[e->id < TIMING_EXITS ? e->id : TIMING_EXITS - 1].count++; break;
 	case EV_MARK: timing_mark(t, e); break;
 	default: break;
@@ -134,6 +141,15 @@ static void events_unpaged(struct timing *t, const struct paging *p, const struc
 		else
 			event_consume(t, p, e, false);
 	}
+}
+
+bool core_tlb_filter(const struct timing *t, struct event_filter_shape *shape)
+{
+	*shape = (struct event_filter_shape){ .granule = 12, .blocks = true };
+	if (!tlb_model_filter(t->tlb, shape))
+		return false;
+	shape->slots = shape->pages;
+	return true;
 }
 
 void core_tlb_consume(void *self, const struct event *first, const struct event *end)

@@ -14,6 +14,12 @@ static void (*const consumers[])(void *, const struct event *, const struct even
 #undef CORE_MODEL
 };
 
+static bool (*const filters[])(const struct timing *, struct event_filter_shape *) = { /* ORDER: core_models.def */
+#define CORE_MODEL(id, name, time, text) core_##id##_filter,
+#include "core_models.def"
+#undef CORE_MODEL
+};
+
 static const struct { const char *name, *text; } causes[CAUSES] = {
 #define CAUSE(id, name, text) { name, text },
 #include "causes.def"
@@ -123,12 +129,13 @@ struct timing *timing_create(const char *core_model, const struct preset *p, con
 	t->model = model;
 	t->preset = *p;
 	t->port = *port;
-	t->consumer = (struct event_consumer){ consumers[model - core_models], t, NULL };
+	t->consumer = (struct event_consumer){ consumers[model - core_models], t, NULL, NULL };
 	stream_forget(t);
 	if (!timing_build(t, error, error_size)) {
 		timing_destroy(t);
 		return NULL;
 	}
+	t->consumer.shape = filters[model - core_models](t, &t->shape) ? &t->shape : NULL;
 	return t;
 }
 

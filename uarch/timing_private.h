@@ -14,6 +14,7 @@ struct stat_name { char name[48]; };
 
 struct timing {
 	struct event_consumer consumer;
+	struct event_filter_shape shape; /* of consumer.shape */
 	const struct core_model *model;
 	struct preset preset;
 	struct timing_port port;
@@ -55,7 +56,10 @@ static inline void timing_charge(struct timing *t, enum cause c, uint64_t cycles
 	t->cause[c] += cycles;
 }
 
-#define CORE_MODEL(id, name, time, text) void core_##id##_consume(void *self, const struct event *first, const struct event *end);
+/* One file each. The filter: what need not be written for this model; false: everything must. */
+#define CORE_MODEL(id, name, time, text) \
+	void core_##id##_consume(void *self, const struct event *first, const struct event *end); \
+	bool core_##id##_filter(const struct timing *t, struct event_filter_shape *shape);
 #include "core_models.def"
 #undef CORE_MODEL
 

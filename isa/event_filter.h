@@ -1,0 +1,59 @@
+/*
+ * The last-touched filter on the writing side: what a consumer would make nothing of is not written, only counted (EV_SKIPPED).
+ *
+ * Invariant: an access may be left out when the last event that touched its set, in every structure that a consumer keeps, was an access to the same entry: touching it again changes
+ * nothing under LRU, tree PLRU, FIFO or random replacement. A slot here stands for a set or for several (coarser is exact, too), and holds what was written last for it. Writing an event
+ * that could have been left out is always right, so whoever is in doubt empties the filter; event_put() does, and an engine writes what is to stay in it by event_put_access() and
+ * event_put_block().
+ *
+ * Emitted code takes a hit for a hit in the fast table, too (isa/ports.h): so the filter is also emptied wherever an entry of that table ends or the context changes.
+ */
+#ifndef ISA_EVENT_FILTER_H
+#define ISA_EVENT_FILTER_H
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { FILTER_SLOTS = 64, FILTER_PAGES = 16 };
+#define FILTER_NONE (~0ull) /* no page's number */
+
+/* What a consumer allows to be left out. All counts are powers of two, at most those above. */
+struct event_filter_shape {
+	uint8_t granule;  /* log2 of bytes: 12: pages, all that it looks at; less: lines of a cache that page walks go through as well */
+	uint8_t slots;    /* of granules, by the low bits of their number; with lines, at most as many as a page has */
+	uint8_t pages;    /* slots of pages accessed as data */
+	uint8_t fetches;  /* slots of pages that code runs from */
+	bool blocks;      /* blocks are left out, too: one only counts, and fetches its page */
+};
+
+struct event_filter_entry { /* 32 bytes */
+	uint64_t read, write; /* granule of the last byte | key; 0: none. `write` is 0 or equal to `read`: a read does not make an entry dirty */
+	uint64_t addend;      /* as in struct fast_entry */
+	uint64_t spare;
+};
+
+struct event_filter {
+	uint64_t key;             /* 1 .. granule - 1: entries of another key are empty */
+	uint64_t accesses;        /* left out since the last EV_SKIPPED */
+	uint64_t blocks, instructions;
+	uint64_t fetch[FILTER_PAGES]; /* page numbers */
+	struct { uint64_t read, write; } page[FILTER_PAGES]; /* page numbers */
+	struct event_filter_shape shape;
+	uint32_t mask;            /* of granules: at least 1, so that an access that straddles two meets the first one's slot with the second one's tag, and misses */
+	uint64_t large_low, large_high; /* page numbers: every page of a large translation lies between */
+	struct event_filter_entry entry[FILTER_SLOTS];
+};
+
+/* Begins empty. */
+void event_filter_create(struct event_filter *f, const struct event_filter_shape *shape);
+/* Nothing is last any more. Counts stay. */
+void event_filter_empty(struct event_filter *f);
+/* Large pages live in arrays of their own, with other sets: of those pages one region of 2 MiB at a time stays in the filter. */
+void event_filter_note_large(struct event_filter *f, uint64_t gva, unsigned shift);
+/* There is no translation left, so no large one. */
+void event_filter_no_large(struct event_filter *f);
+/* An access of `size` bytes within a page has been written. */
+void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bool write, uint64_t addend);
+/* A fetch of a page has been written. */
+void event_filter_fetch(struct event_filter *f, uint64_t gva);
+static inline bool event_filter_fetched(const struct event_filter *f, uint64_t gva) { return f->fetch[gva >> 12 & (f->shape.fetches - 1u)] == gva >> 12; }
+#endif
