@@ -215,8 +215,9 @@ static bool machine_interrupts(struct machine *m)
  */
 static int64_t machine_batch(struct machine *m, bool waiting)
 {
-	uint64_t left = m->config.max_instructions - m->cpu.icount, deadline = machine_devices_deadline(m), now = m->time;
-	uint64_t batch = left < m->config.batch ? left : m->config.batch;
+	uint64_t left = m->config.max_instructions - m->cpu.icount, fruit = m->config.max_instructions - (m->idle + m->fruitless) / IDLE_PER_INSTRUCTION;
+	uint64_t deadline = machine_devices_deadline(m), now = m->time, batch = left < m->config.batch ? left : m->config.batch;
+	batch = fruit < batch ? fruit : batch; /* each unit of it may be fruitless: the run must end at the same boundary whatever config.batch is */
 	if (m->sampling && sampling_left(m) < batch)
 		batch = sampling_left(m);
 	if (waiting)

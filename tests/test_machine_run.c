@@ -168,6 +168,21 @@ static void test_ends(void)
 		}
 }
 
+/* A guest that retires nothing ends at the same delivery (each moves its ESP) whatever the batches are. */
+static void test_fruitless_batches(void)
+{
+	struct machine_config c;
+	struct outcome whole, parts;
+	config_make(&c, "functional");
+	c.max_instructions = 10000;
+	guest_run(&c, FAULTS, &whole);
+	c.batch = 37;
+	guest_run(&c, FAULTS, &parts);
+	CU_ASSERT_EQUAL(whole.end, END_BUDGET);
+	CU_ASSERT_EQUAL(parts.end, END_BUDGET);
+	CU_ASSERT_EQUAL(whole.result.machine_hash, parts.result.machine_hash);
+}
+
 /* Ticks of the 8254 come at multiples of the divisor after the one at which the count was loaded; each is taken within the time of a block, the delivery and the handler's start. */
 static void timer_check(const struct outcome *o, const struct machine_config *c, uint64_t slack)
 {
@@ -319,6 +334,7 @@ int main(void)
 	CU_initialize_registry();
 	CU_pSuite s = CU_add_suite("machine: runs", NULL, NULL);
 	CU_add_test(s, "how a run ends", test_ends);
+	CU_add_test(s, "faults without end, in batches", test_fruitless_batches);
 	CU_add_test(s, "timer, functional", test_timer_functional);
 	CU_add_test(s, "timer, fixed core", test_timer_fixed);
 	CU_add_test(s, "timer, halted", test_timer_halted);
