@@ -40,6 +40,15 @@ add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/hostile_guests.bin
 add_custom_target(hostile_guests DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/hostile_guests.bin)
 cmake_language(DEFER CALL add_dependencies test_hostile_guests hostile_guests)
 
+# Random guest programs: their kernel, flat like those.
+set(test_random_programs_SOURCES random_program.c)
+add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/random_guest.bin
+	COMMAND gcc -m64 -c ${CMAKE_CURRENT_SOURCE_DIR}/random_guest.S -o random_guest.o
+	COMMAND ld -m elf_x86_64 -Ttext=0x100000 -e start --oformat binary -o random_guest.bin random_guest.o
+	DEPENDS random_guest.S random_guest.h WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+add_custom_target(random_guest DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/random_guest.bin)
+cmake_language(DEFER CALL add_dependencies test_random_programs random_guest)
+
 # The walker against QEMU's MMU, where Unicorn can be had.
 find_library(UNICORN_LIBRARY unicorn)
 find_path(UNICORN_INCLUDE unicorn/unicorn.h)

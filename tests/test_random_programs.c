@@ -1,0 +1,195 @@
+/*
+ * Proves, on random guest programs (random_program.h: loops, calls, branches, faults, strings, SSE, code that changes itself, rings, widths, page tables, interrupts):
+ *   engines      every engine gives the same result, byte for byte, whatever the batches, under each technique, with and without a timing model;
+ *   techniques   registers, all memory and output of the guest come out the same under every technique;
+ *   QEMU         programs that keep to what the manual defines compute what QEMU's TCG computes. Skipped, and said so, where QEMU is not installed.
+ *
+ * test_random_programs FIRST [COUNT]: those seeds instead, for a longer hunt; test_random_programs FIRST COUNT engines (or techniques, qemu): only that test.
+ */
+#define _GNU_SOURCE /* memfd_create */
+#include "../machine/machine.h"
+#include "random_program.h"
+#include <CUnit/Basic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { MOST = 300000, CONSOLE = 64 };
+
+static struct hunt { uint64_t first, count; const char *only; } hunt;
+static struct random_program program;
+static int program_fd = -1;
+struct outcome { struct run_result result; char console[CONSOLE]; };
+static struct outcome reference, tested;
+
+static void program_make(uint64_t seed, unsigned what)
+{
+	random_program_make(&program, seed, what);
+	CU_ASSERT_FATAL(!ftruncate(program_fd, 0) && pwrite(program_fd, program.code, program.size, 0) == (ssize_t)program.size);
+}
+
+static void config_make(struct machine_config *c, const char *technique, const char *engine, const char *core)
+{
+	machine_config_default(c);
+	snprintf(c->kernel, sizeof c->kernel, BINARY_DIR "/tests/random_guest.bin");
+	snprintf(c->module, sizeof c->module, "/proc/self/fd/%d", program_fd);
+	snprintf(c->technique, sizeof c->technique, "%s", technique);
+	snprintf(c->engine, sizeof c->engine, "%s", engine);
+	snprintf(c->core, sizeof c->core, "%s", core);
+	c->memory_bytes = 8u << 20;
+	c->max_instructions = MOST;
+	c->block_cache_bytes = 4u << 20;
+	c->softtlb_entries = 256;
+}
+
+static void guest_run(const struct machine_config *c, struct outcome *o)
+{
+	char error[640] = "";
+	size_t bytes = 0;
+	memset(o, 0, sizeof *o);
+	struct machine *m = machine_create(c, error, sizeof error);
+	bool loaded = m && machine_load(m, error, sizeof error);
+	if (!loaded)
+		printf("  %s\n", error);
+	CU_ASSERT_FATAL(loaded);
+	machine_run(m);
+	machine_result(m, &o->result);
+	const char *text = machine_console(m, &bytes);
+	snprintf(o->console, sizeof o->console, "%.*s", (int)bytes, text ? text : "");
+	machine_destroy(m);
+}
+
+static void program_say(uint64_t seed, const char *what, const struct outcome *o)
+{
+	printf("\n  seed %llu (paging %u, ring %u, width %u, timer %u): %s: %s, %s: %s after %llu, machine %016llx, not %s after %llu, %016llx", (unsigned long long)seed, program.head.kind, program.head.ring,
+		program.head.width, program.head.timer, what, o->result.technique, o->result.engine, run_end_name(o->result.end), (unsigned long long)o->result.instructions,
+		(unsigned long long)o->result.machine_hash, run_end_name(reference.result.end), (unsigned long long)reference.result.instructions, (unsigned long long)reference.result.machine_hash);
+}
+
+static bool hunted(const char *test) { return !hunt.only || !strcmp(hunt.only, test); }
+
+/* ---- engines ---- */
+static void engines_check(uint64_t seed)
+{
+	static const char *const cores[] = { "functional", "functional", "fixed" };
+	struct machine_config c;
+	const struct technique *t = &techniques[seed % TECHNIQUES];
+	program_make(seed, 0);
+	config_make(&c, t->paravirtual_guest ? "native" : t->name, "switch", cores[seed / TECHNIQUES % 3]);
+	guest_run(&c, &reference);
+	for (const struct engine *e = engines; e->name; e++)
+		for (unsigned i = 0; i < 2; i++) {
+			snprintf(c.engine, sizeof c.engine, "%s", e->name);
+			c.batch = i ? 1 + seed % 97 : 1u << 22;
+			guest_run(&c, &tested);
+			memcpy(reference.result.engine, tested.result.engine, sizeof tested.result.engine);
+			bool same = !memcmp(&reference, &tested, sizeof tested);
+			CU_ASSERT(same);
+			if (!same)
+				program_say(seed, "the engines differ", &tested);
+		}
+}
+
+static void test_engines(void)
+{
+	for (uint64_t i = 0; i < hunt.count && hunted("engines"); i++)
+		engines_check(hunt.first + i);
+}
+
+/* ---- techniques ---- */
+static bool technique_same(const struct outcome *a, const struct outcome *b)
+{
+	const struct run_result *x = &a->result, *y = &b->result;
+	if (x->end != y->end || y->resource_violations)
+		return false;
+	return x->end == END_BUDGET || (x->machine_hash == y->machine_hash && x->state_hash == y->state_hash && x->instructions == y->instructions && !strcmp(a->console, b->console));
+}
+
+static void techniques_check(uint64_t seed)
+{
+	struct machine_config c;
+	unsigned n = 0;
+	while (engines[n].name)
+		n++;
+	program_make(seed, RANDOM_TIMELESS | RANDOM_FLUSHED);
+	config_make(&c, "native", "switch", "functional");
+	guest_run(&c, &reference);
+	for (const struct technique *t = techniques; t < techniques + TECHNIQUES; t++) {
+		if (t->paravirtual_guest)
+			continue;
+		config_make(&c, t->name, engines[(seed + (uint64_t)(t - techniques)) % n].name, "functional");
+		guest_run(&c, &tested);
+		bool same = technique_same(&reference, &tested);
+		CU_ASSERT(same);
+		if (!same)
+			program_say(seed, "the techniques differ", &tested);
+	}
+}
+
+static void test_techniques(void)
+{
+	for (uint64_t i = 0; i < hunt.count && hunted("techniques"); i++)
+		techniques_check(hunt.first + i);
+}
+
+/* ---- QEMU ---- */
+static bool qemu_run(char *console)
+{
+	char path[] = "/tmp/ringside-random-XXXXXX", command[1024];
+	int fd = mkstemp(path);
+	CU_ASSERT_FATAL(fd >= 0 && write(fd, program.code, program.size) == (ssize_t)program.size);
+	close(fd);
+	snprintf(command, sizeof command, "timeout 60 qemu-system-x86_64 -accel tcg -m 8 -kernel " BINARY_DIR "/tests/random_guest.bin -initrd %s -serial stdio -display none "
+		"-device isa-debug-exit,iobase=0xf4,iosize=1 -no-reboot </dev/null 2>/dev/null", path);
+	FILE *from = popen(command, "r");
+	size_t n = from ? fread(console, 1, CONSOLE - 1, from) : 0;
+	console[n] = 0;
+	int status = from ? pclose(from) : -1;
+	unlink(path);
+	return status >= 0;
+}
+
+static void qemu_check(uint64_t seed)
+{
+	char theirs[CONSOLE];
+	struct machine_config c;
+	program_make(seed, RANDOM_DEFINED | RANDOM_TIMELESS | RANDOM_FLUSHED);
+	config_make(&c, "native", "threaded", "functional");
+	guest_run(&c, &reference);
+	if (reference.result.end != END_EXIT)
+		return; /* it loops, or is shut down: nothing to compare */
+	CU_ASSERT(qemu_run(theirs));
+	bool same = !strcmp(theirs, reference.console);
+	CU_ASSERT(same);
+	if (!same) {
+		program_say(seed, "QEMU differs", &reference);
+		printf(": %s, not %s", theirs, reference.console);
+	}
+}
+
+static void test_qemu(void)
+{
+	if (system("command -v qemu-system-x86_64 >/dev/null")) {
+		printf("SKIPPED: no qemu-system-x86_64 here ");
+		return;
+	}
+	for (uint64_t i = 0; i < (hunt.only ? hunt.count : (hunt.count + 4) / 5) && hunted("qemu"); i++)
+		qemu_check(hunt.first + i);
+}
+
+int main(int argc, char **argv)
+{
+	hunt = (struct hunt){ argc > 1 ? strtoull(argv[1], NULL, 0) : 1, argc > 2 ? strtoull(argv[2], NULL, 0) : argc > 1 ? 1 : 60, argc > 3 ? argv[3] : NULL };
+	program_fd = memfd_create("program", 0);
+	if (program_fd < 0 || CU_initialize_registry() != CUE_SUCCESS)
+		return 1;
+	CU_pSuite s = CU_add_suite("random programs", NULL, NULL);
+	CU_add_test(s, "engines", test_engines);
+	CU_add_test(s, "techniques", test_techniques);
+	CU_add_test(s, "QEMU", test_qemu);
+	CU_basic_set_mode(CU_BRM_VERBOSE);
+	CU_basic_run_tests();
+	unsigned failures = CU_get_number_of_failures();
+	CU_cleanup_registry();
+	return failures != 0;
+}
