@@ -75,7 +75,7 @@ struct bench_speed { double references, seconds; }; /* `seconds` less what the r
 /* The kernel that stands for it: it is measured when that one is chosen. */
 const char *bench_replay_kernel(enum bench_replay r);
 const char *bench_replay_what(enum bench_replay r);
-/* Replays once, with the modelled TLBs; records first when that was not done yet. References: what the modelled first-level TLBs were asked, a data access or the entry of a block each. */
+/* Replays once, with the modelled TLBs; records first when that was not done yet. References: replay.references, a data access or the entry of a block each. */
 enum bench_end bench_replay_run(enum bench_replay r, const struct bench_place *p, struct bench_speed *speed);
 
 #define BENCH_SCALING_KERNEL "sort"
@@ -87,6 +87,8 @@ struct bench {
 	struct bench_place place;
 	unsigned runs;
 	bool progress, peers, quick;
+	double start;  /* when the first run began, by some clock */
+	bool late;     /* runs were left out, for a quick bench has to end */
 	bool chosen[BENCH_KERNELS_MOST];
 	struct bench_sample sample[BENCH_KERNELS_MOST][CONTESTANTS][BENCH_RUNS_MOST];
 	struct bench_speed replay[REPLAYS][BENCH_RUNS_MOST]; /* NAN: not measured */

@@ -65,7 +65,7 @@ static enum bench_end replay_take(const struct replay *r, const char *technique,
 	if (end == BENCH_GOOD)
 		end = program_run(argument, output, &u);
 	if (end == BENCH_GOOD)
-		*s = (struct bench_speed){ number_find(output, "\"l1d.access\": ") + number_find(output, "\"l1i.access\": "), u.user };
+		*s = (struct bench_speed){ number_find(output, "\"references\": "), u.user };
 	return end;
 }
 

@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 #define RUNS_DEFAULT 3
-#define QUICK_SECONDS 240 /* of real time; --quick promises five minutes */
+#define QUICK_ROUND 240 /* seconds of real time: --quick promises five minutes, and begins a turn only when it should end by then */
+#define QUICK_END 290   /* what did not begin by then is left out */
 
 /* ---- measuring ---- */
 
@@ -18,11 +19,26 @@ static void progress_show(const struct bench *b, unsigned run, const char *what,
 		fprintf(stderr, "\r[run %u of %u]  %s  %s\033[K", run + 1, b->runs, what, who);
 }
 
+static double seconds_now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Whether one more run may begin. */
+static bool time_left(struct bench *b)
+{
+	bool left = !b->quick || seconds_now() - b->start < QUICK_END;
+	b->late |= !left;
+	return left;
+}
+
 static bool sample_take(struct bench *b, unsigned k, enum bench_contestant c, unsigned run)
 {
 	struct bench_sample *s = &b->sample[k][c][run];
 	*s = (struct bench_sample){ NAN, NAN, NAN };
-	if (!bench_takes_part(b, c) || !bench_contestant_present(c))
+	if (!bench_takes_part(b, c) || !bench_contestant_present(c) || !time_left(b))
 		return true;
 	progress_show(b, run, bench_kernels[k].name, bench_contestant_name(c));
 	enum bench_end end = bench_contestant_run(c, &b->place, &bench_kernels[k], s);
@@ -36,7 +52,7 @@ static bool replays_take(struct bench *b, unsigned run)
 	enum bench_end end = BENCH_GOOD;
 	for (unsigned r = 0; end != BENCH_INTERRUPTED && r < REPLAYS; r++) {
 		b->replay[r][run] = (struct bench_speed){ NAN, NAN };
-		if (!b->chosen[bench_kernel_find(bench_replay_kernel(r))])
+		if (!b->chosen[bench_kernel_find(bench_replay_kernel(r))] || !time_left(b))
 			continue;
 		progress_show(b, run, bench_replay_what(r), "");
 		end = bench_replay_run(r, &b->place, &b->replay[r][run]);
@@ -49,7 +65,7 @@ static bool replays_take(struct bench *b, unsigned run)
 static bool scaling_take(struct bench *b, unsigned run)
 {
 	b->scaling[run] = NAN;
-	if (!b->chosen[bench_kernel_find(BENCH_SCALING_KERNEL)])
+	if (!b->chosen[bench_kernel_find(BENCH_SCALING_KERNEL)] || !time_left(b))
 		return true;
 	progress_show(b, run, "two machines", "");
 	enum bench_end end = bench_scaling_run(&b->place, &b->scaling[run]);
@@ -58,24 +74,17 @@ static bool scaling_take(struct bench *b, unsigned run)
 	return end != BENCH_INTERRUPTED;
 }
 
-static double seconds_now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* Everyone on every kernel in turn, so that what else the computer does meets all alike. A quick bench has fewer turns when there is no time for more. False: interrupted. */
 static bool samples_take(struct bench *b)
 {
-	double start = seconds_now();
 	bool go = true;
+	b->start = seconds_now();
 	for (unsigned run = 0; go && run < b->runs; run++) {
 		for (unsigned k = 0; go && k < bench_kernel_count; k++)
 			for (unsigned c = 0; go && b->chosen[k] && c < CONTESTANTS; c++)
 				go = sample_take(b, k, c, run);
 		go = go && replays_take(b, run) && scaling_take(b, run);
-		if (b->quick && (seconds_now() - start) * (run + 2) / (run + 1) > QUICK_SECONDS)
+		if (b->quick && (seconds_now() - b->start) * (run + 2) / (run + 1) > QUICK_ROUND)
 			b->runs = run + 1;
 	}
 	if (b->progress)
@@ -162,6 +171,8 @@ static int bench_run(struct bench *b, const struct options *o)
 	bench_place_destroy(&b->place);
 	if (!whole)
 		return complain(STATUS_FAILED, "interrupted");
+	if (b->late)
+		complain(STATUS_FAILED, "this computer is too slow or too busy for --quick: what had not begun in time is left out; choose --kernels, or run without --quick");
 	(o->json ? bench_print_json : bench_print)(b);
 	if (o->db && !bench_store(b, o->db))
 		return STATUS_FAILED;

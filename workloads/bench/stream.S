@@ -1,8 +1,8 @@
 /* stream: a[i] = b[i] + 3 c[i] over three arrays of 4 MiB (the triad of McCalpin's STREAM, in integers). */
 #include "bench.inc"
-	.set EXPECTED, 0xaac28731
+	.set EXPECTED, 0x570cee9e
 	.set WORDS, 1048576
-	.set ROUNDS, 12
+	.set ROUNDS, 24
 
 bench:
 	xorl %ecx, %ecx
