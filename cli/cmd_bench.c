@@ -74,6 +74,13 @@ static bool scaling_take(struct bench *b, unsigned run)
 	return end != BENCH_INTERRUPTED;
 }
 
+/* A turn that was cut short counts only when there is no other. */
+static void turns_end(struct bench *b, unsigned run)
+{
+	b->runs = b->late && run ? run : run + 1;
+	b->late &= run == 0;
+}
+
 /* Everyone on every kernel in turn, so that what else the computer does meets all alike. A quick bench has fewer turns when there is no time for more. False: interrupted. */
 static bool samples_take(struct bench *b)
 {
@@ -85,7 +92,7 @@ static bool samples_take(struct bench *b)
 				go = sample_take(b, k, c, run);
 		go = go && replays_take(b, run) && scaling_take(b, run);
 		if (b->quick && (seconds_now() - b->start) * (run + 2) / (run + 1) > QUICK_ROUND)
-			b->runs = run + 1;
+			turns_end(b, run);
 	}
 	if (b->progress)
 		fprintf(stderr, "\r\033[K");
