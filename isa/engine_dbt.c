@@ -3,7 +3,6 @@
 #include "engine_dbt.h"
 #include "engine_run.h"
 #include "flags.h"
-#include "memory.h"
 #include "uop_control.h"
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -158,36 +157,6 @@ static void stub_sse(struct dbt *d, struct emit *e)
 	emit_ret(e);
 }
 
-/* ---- loads and stores that the event filter does not know ---- */
-struct observed { uint64_t hit, addend; }; /* in ax and dx (SysV ABI, 3.2.3) */
-
-static struct observed dbt_observe(struct cpu *cpu, uint64_t ea, uint64_t head)
-{
-	const struct fast_entry *e = memory_entry(cpu, ea);
-	if (((uint8_t)head == EV_LOAD ? e->read : e->write) != memory_tag(cpu, ea, head >> 16 & 0xffff))
-		return (struct observed){ 0, 0 };
-	event_put_access(cpu->events, head, ea, e->addend);
-	return (struct observed){ 1, e->addend };
-}
-
-static void stub_observe(struct dbt *d, struct emit *e)
-{
-	static const uint8_t kept[] = { HOST_AX, HOST_DX, HOST_SI, HOST_DI, HOST_8, HOST_9, HOST_10, HOST_11 };
-	d->observe = e->at;
-	for (unsigned i = 0; i < sizeof kept; i++)
-		emit_push(e, kept[i]);
-	stub_settle(e);
-	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
-	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_AX));
-	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)dbt_observe);
-	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX)); /* CALL */
-	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_DX));
-	emit_op(e, 4, OP_TEST, HOST_AX, emit_register(HOST_AX));
-	for (unsigned i = sizeof kept; i-- > 0;)
-		emit_pop(e, kept[i]);
-	emit_ret(e);
-}
-
 static void dbt_stubs(struct dbt *d)
 {
 	struct emit *e = &d->emit;
@@ -201,7 +170,6 @@ static void dbt_stubs(struct dbt *d)
 	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_condition, false);
 	d->drain = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)event_drain, true);
-	stub_observe(d, e);
 	d->first = e->at;
 }
 
@@ -311,8 +279,8 @@ static void dbt_go(struct cpu *cpu, const struct uop *u)
 		d->emit.full = false;
 		d->events_on = cpu->events->on;
 		d->hook = cpu->vmm.block_enter != NULL;
-		d->filter = cpu->events->filter;
 		d->mask = cpu->mem.mask;
+		dbt_emit_observe(d, cpu->events->filter);
 	}
 	while (u) {
 		const uint8_t *code = dbt_code(cpu, d);

@@ -74,10 +74,13 @@ struct dbt { /* one a block cache */
 	uint8_t *call_condition;  /* al = whether condition cx holds; as call_carry */
 	uint8_t *call_sse;        /* ax(cpu, cpu + (cx >> 8), dx, cx & 255): an SSE operation; ZF: it wants an exception */
 	uint8_t *drain;           /* event_drain(); keeps dx */
-	uint8_t *observe;         /* a load or store at ax that the filter does not know, event head in dx: looked up and written. ZF: neither; else cx = addend */
+	uint8_t *observe[2];      /* a load, or a store, at ax that the filter does not know, event head in dx: looked up and written. ZF: neither; else cx = addend */
 };
 struct dbt *dbt_create(void); /* NULL: no executable memory to be had */
 void dbt_destroy(struct dbt *d); /* NULL is fine */
+
+/* Makes dbt.observe for a filter (NULL: none) and the present mask of the fast table, in front of the blocks. */
+void dbt_emit_observe(struct dbt *d, const struct event_filter *f);
 
 /* ---- translation of one block ---- */
 enum { DBT_MAX_SITES = 1400 };

@@ -192,7 +192,7 @@ static void translate_sites(struct translation *t)
 		emit_patch(s->from, t->e->at);
 		if (s->kind == SITE_OBSERVE) {
 			emit_mov_imm(t->e, HOST_DX, s->head);
-			emit_call_to(t->e, t->d->observe);
+			emit_call_to(t->e, t->d->observe[(uint8_t)s->head != EV_LOAD]);
 			emit_patch(emit_jump_if(t->e, CC_NZ), s->hit);
 		}
 		if (s->kind == SITE_BLOCK)
