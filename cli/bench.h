@@ -119,10 +119,11 @@ struct bench_aim {
 	bool at_most;            /* met when value <= aim; else when value >= aim */
 	const char *kernel;      /* that decides: the only one, or the worst one; "" when none does */
 	double worst;            /* that kernel's own value */
+	unsigned missing;        /* kernels (memory: runs) that were chosen, but could not be measured: a mean or worst one of the others decides nothing */
 };
 unsigned bench_aim_count(void);
 struct bench_aim bench_aim_of(const struct bench *b, unsigned i);
-/* 1 met, 0 not met, -1 not measured. */
+/* 1 met, 0 not met, -1 not measured, or not on every kernel that was chosen. */
 int bench_aim_met(const struct bench_aim *a);
 
 /* ---- output (bench_print.c) ---- */

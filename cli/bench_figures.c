@@ -102,6 +102,7 @@ static void worst_find(const struct bench *b, const struct aim_row *row, struct 
 {
 	for (unsigned k = 0; k < bench_kernel_count; k++) {
 		double r = bench_counts(b, k) ? bench_ratio(b, k, row->contestant, row->base) : NAN;
+		a->missing += bench_counts(b, k) && !isfinite(r);
 		if (isfinite(r) && !(r >= a->worst)) {
 			a->worst = r;
 			a->kernel = bench_kernels[k].name;
@@ -148,6 +149,7 @@ static void measure_memory(const struct bench *b, const struct aim_row *row, str
 		for (unsigned c = 0; bench_counts(b, k) && c < CONTEST_OURS; c++)
 			for (unsigned run = 0; run < b->runs; run++) {
 				double beyond = (b->sample[k][c][run].resident - b->sample[k][c][run].touched) / MIB;
+				a->missing += run == 0 && isnan(beyond);
 				if (!isnan(beyond) && !(beyond <= a->value)) {
 					a->value = a->worst = beyond;
 					a->kernel = bench_kernels[k].name;
@@ -174,5 +176,5 @@ struct bench_aim bench_aim_of(const struct bench *b, unsigned i)
 
 int bench_aim_met(const struct bench_aim *a)
 {
-	return !isfinite(a->value) ? -1 : a->at_most ? a->value <= a->aim : a->value >= a->aim;
+	return !isfinite(a->value) || a->missing ? -1 : a->at_most ? a->value <= a->aim : a->value >= a->aim;
 }

@@ -103,12 +103,14 @@ static void aims_print(const struct bench *b)
 		snprintf(bound, sizeof bound, "%s%g", a.at_most ? "<= " : ">= ", a.aim);
 		printf("%-63s %14s", a.name, bound);
 		number_print(a.value, 9, 2);
-		printf("   %-12s %s", met < 0 ? "not measured" : met ? "met" : "NOT MET", a.kernel);
-		isfinite(a.worst) && fabs(a.worst - a.value) > 0 ? printf(" (%.2f)\n", a.worst) : printf("\n");
+		printf("   %-12s %s", !isfinite(a.value) ? "not measured" : met < 0 ? "incomplete" : met ? "met" : "NOT MET", a.kernel);
+		if (isfinite(a.worst) && fabs(a.worst - a.value) > 0)
+			printf(" (%.2f)", a.worst);
+		printf("\n");
 		unmeasured += met < 0;
 	}
 	if (unmeasured)
-		printf("\n%u not measured: %s\n", unmeasured, b->peers ? "their peer or kernel is not there" : "they need their kernel, and --peers where they are against QEMU or Bochs");
+		printf("\n%u not measured, or not on every kernel: %s\n", unmeasured, b->peers ? "their kernel was not chosen, or their peer is not there" : "they need their kernel, and --peers where they are against QEMU or Bochs");
 }
 
 void bench_print(const struct bench *b)
@@ -183,7 +185,8 @@ static void json_aims(const struct bench *b)
 		json_number("value", a.value, ", ");
 		printf("\"met\": %s, ", met < 0 ? "null" : met ? "true" : "false");
 		printf(*a.kernel ? "\"kernel\": \"%s\", " : "\"kernel\": null%s, ", a.kernel);
-		json_number("kernel_value", a.worst, "}");
+		json_number("kernel_value", a.worst, ", ");
+		printf("\"missing_kernels\": %u}", a.missing);
 	}
 	printf("\n  ]\n");
 }
