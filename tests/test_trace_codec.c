@@ -16,8 +16,8 @@ static struct codec *codec_new(void)
 
 static struct codec_in streams_of(const struct codec_out *o)
 {
-	return (struct codec_in){ { o->tokens.data, o->tokens.data + o->tokens.count, false }, { o->addresses.data, o->addresses.data + o->addresses.count, false },
-		{ o->details.data, o->details.data + o->details.count, false } };
+	return (struct codec_in){ .tokens = { o->tokens.data, o->tokens.data + o->tokens.count, false }, .addresses = { o->addresses.data, o->addresses.data + o->addresses.count, false },
+		.details = { o->details.data, o->details.data + o->details.count, false } };
 }
 
 static void streams_free(struct codec_out *o)
@@ -90,7 +90,7 @@ static void test_garbage(void)
 	for (int round = 0; round < 3000; round++) {
 		for (size_t i = 0; i < sizeof bytes; i++)
 			bytes[i / 512][i % 512] = (uint8_t)(sample_random(&seed) & (round & 1 ? 0x1f : 0xff));
-		struct codec_in in = { { bytes[0], bytes[0] + round % 512, false }, { bytes[1], bytes[1] + 512, false }, { bytes[2], bytes[2] + 512, false } };
+		struct codec_in in = { .tokens = { bytes[0], bytes[0] + round % 512, false }, .addresses = { bytes[1], bytes[1] + 512, false }, .details = { bytes[2], bytes[2] + 512, false } };
 		codec_reset(c);
 		if (!codec_decode(c, &in, to, 5000))
 			continue;

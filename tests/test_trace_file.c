@@ -228,6 +228,39 @@ static void test_full_disk(void)
 	recording_free(&r);
 }
 
+/* What only makes sense with what follows is in one batch with it, though chunks end anywhere: a value, and the exception that says that a sensitive instruction was refused. */
+static void test_batches(void)
+{
+	static const struct event period[] = { { EV_BLOCK, 1, 3, 1, 0x401018 }, { EV_SENSITIVE, 0, 1, 2, 0x1000 }, { EV_VALUE, 0, 0, 0, 77 }, { EV_CUT, 0, 0, 1, 0 }, { EV_CUT, 0, 0, 1, 0 },
+		{ EV_EXCEPTION, EVF_HAS_ERROR, 0, 13, 0 }, { EV_TABLE_STORE, 0, 8, 0, 0x2000 }, { EV_VALUE, 0, 0, 0, 78 }, { EV_SENSITIVE, 0, 0, 3, 0 }, { EV_EXCEPTION, EVF_HAS_ERROR, 0, 13, 0 }, { EV_RMW, 1, 4, 0, 64 } };
+	enum { PERIOD = sizeof period / sizeof *period, N = (2 * TRACE_CHUNK_EVENTS + 50000) / PERIOD * PERIOD };
+	struct run_result result = { .width = 64 };
+	struct event *all = malloc(N * sizeof *all);
+	char error[400] = "";
+	const struct event *e;
+	const uint8_t *pages;
+	size_t n, total = 0, batches = 0;
+	for (size_t i = 0; i < N; i++)
+		all[i] = period[i % PERIOD];
+	CU_ASSERT_TRUE_FATAL(record_write(path, all, N, &result, error, sizeof error));
+	struct trace_reader *t = trace_reader_open(path, error, sizeof error);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+	while (trace_reader_next(t, &e, &n, &pages, error, sizeof error) && n) {
+		unsigned phase = (total + n - 1) % PERIOD; /* of the last event */
+		CU_ASSERT_TRUE_FATAL(total + n <= N);
+		CU_ASSERT_EQUAL(memcmp(e, all + total, n * sizeof *e), 0);
+		CU_ASSERT_TRUE((phase < 1 || phase > 4) && phase != 6 && phase != 8);
+		total += n;
+		batches++;
+	}
+	CU_ASSERT_EQUAL(total, N);
+	CU_ASSERT_TRUE(batches > 2);
+	CU_ASSERT_EQUAL(trace_references(trace_reader_counts(t)), N / PERIOD * 3);
+	trace_reader_close(t);
+	free(all);
+	unlink(path);
+}
+
 static void test_foreign(void)
 {
 	struct recording r = { 0 };
@@ -250,6 +283,7 @@ int main(void)
 	CU_add_test(s, "what was recorded reads back", test_round_trip);
 	CU_add_test(s, "every byte damaged: an error or the same events", test_every_byte);
 	CU_add_test(s, "every length: a note or an error", test_every_length);
+	CU_add_test(s, "what belongs together comes together", test_batches);
 	CU_add_test(s, "a killed recorder leaves whole chunks", test_killed);
 	CU_add_test(s, "a full disk is told", test_full_disk);
 	CU_add_test(s, "foreign files are refused", test_foreign);

@@ -113,7 +113,7 @@ static inline uint16_t span_u16(struct span *s) { return (uint16_t)span_uint(s, 
 static inline uint32_t span_u32(struct span *s) { return (uint32_t)span_uint(s, 4); }
 static inline uint64_t span_u64(struct span *s) { return span_uint(s, 8); }
 
-static inline uint64_t span_varint(struct span *s)
+static inline uint64_t span_varint_slow(struct span *s)
 {
 	uint64_t v = 0;
 	for (unsigned shift = 0; shift < 64; shift += 7) {
@@ -126,6 +126,24 @@ static inline uint64_t span_varint(struct span *s)
 	}
 	s->bad = true;
 	return 0;
+}
+
+/* Up to eight bytes at once, without a branch that depends on how many there are. */
+static inline uint64_t span_varint(struct span *s)
+{
+	uint64_t v;
+	if (span_left(s) < 8 || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
+		return span_varint_slow(s);
+	memcpy(&v, s->at, 8);
+	uint64_t last = ~v & 0x8080808080808080ull;
+	if (!last)
+		return span_varint_slow(s);
+	last &= -last;
+	s->at += (unsigned)__builtin_ctzll(last) / 8 + 1;
+	v &= last - 1; /* below the last byte's top bit; now the groups of seven move together, in pairs, fours and eights */
+	v = (v & 0x007f007f007f007full) | (v & 0x7f007f007f007f00ull) >> 1;
+	v = (v & 0x00003fff00003fffull) | (v & 0x3fff00003fff0000ull) >> 2;
+	return (v & 0x0fffffffull) | (v & 0x0fffffff00000000ull) >> 4;
 }
 
 /* Copies a string as bytes_string wrote it, cut to the room there is. */

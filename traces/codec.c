@@ -32,9 +32,9 @@ static struct codec_slot *known_slot(struct codec *c, uint32_t id)
 static const struct codec_slot *codec_predict(struct codec *c)
 {
 	const struct codec_slot *s = place_slot(c);
-	if (s->kind == EV_BLOCK) {
+	if (s->event.kind == EV_BLOCK) {
 		const struct codec_slot *h = history_slot(c);
-		if (h->kind == EV_BLOCK)
+		if (h->event.kind == EV_BLOCK)
 			return h;
 	}
 	return s;
@@ -42,13 +42,17 @@ static const struct codec_slot *codec_predict(struct codec *c)
 
 static void slot_learn(struct codec_slot *s, const struct event *e)
 {
-	bool same = s->kind == e->kind;
-	s->stride = same && e->kind != EV_BLOCK ? e->addr - s->addr : 0;
-	s->addr = e->addr;
-	s->id = e->id;
-	s->aux = e->aux;
-	s->kind = e->kind;
-	s->flags = e->flags;
+	bool same = s->event.kind == e->kind;
+	s->stride = same && e->kind != EV_BLOCK ? e->addr - s->event.addr : 0;
+	s->event = *e;
+}
+
+static void codec_enter_block(struct codec *c, uint32_t id)
+{
+	c->block[2] = c->block[1];
+	c->block[1] = c->block[0];
+	c->block[0] = id;
+	c->ordinal = 0;
 }
 
 static void codec_learn(struct codec *c, const struct event *e)
@@ -61,10 +65,7 @@ static void codec_learn(struct codec *c, const struct event *e)
 	}
 	slot_learn(history_slot(c), e);
 	slot_learn(known_slot(c, e->id), e);
-	c->block[2] = c->block[1];
-	c->block[1] = c->block[0];
-	c->block[0] = e->id;
-	c->ordinal = 0;
+	codec_enter_block(c, e->id);
 }
 
 /* ------------------------------------------------------------------ encoding */
@@ -84,18 +85,23 @@ static void codec_encode_full(struct codec *c, struct codec_out *out, const stru
 	bytes_varint(&out->details, zigzag(e->addr - c->last_addr[e->kind]));
 }
 
+/* All but the address. */
+static bool event_alike(const struct event *a, const struct event *b)
+{
+	return a->kind == b->kind && a->id == b->id && a->aux == b->aux && a->flags == b->flags;
+}
+
 static void codec_encode_event(struct codec *c, struct codec_out *out, const struct event *e)
 {
-	const struct codec_slot *s = codec_predict(c);
-	const struct codec_slot *known = known_slot(c, e->id);
-	bool alike = s->kind == e->kind && s->id == e->id && s->aux == e->aux && s->flags == e->flags;
+	const struct codec_slot *s = codec_predict(c), *known = known_slot(c, e->id);
+	bool alike = event_alike(&s->event, e);
 
-	if (alike && s->addr + s->stride == e->addr) {
+	if (alike && s->event.addr + s->stride == e->addr) {
 		c->run++;
 	} else if (alike) {
 		codec_token(c, out, CODEC_ADDRESS);
-		bytes_varint(&out->addresses, zigzag(e->addr - (s->addr + s->stride)));
-	} else if (e->kind == EV_BLOCK && known->kind == EV_BLOCK && known->id == e->id && known->addr == e->addr && known->aux == e->aux && known->flags == e->flags) {
+		bytes_varint(&out->addresses, zigzag(e->addr - (s->event.addr + s->stride)));
+	} else if (e->kind == EV_BLOCK && event_alike(&known->event, e) && known->event.addr == e->addr) {
 		codec_token(c, out, CODEC_BLOCK);
 		bytes_varint(&out->details, e->id);
 	} else {
@@ -132,45 +138,112 @@ static bool codec_decode_block(struct codec *c, struct codec_in *in, struct even
 	uint64_t id = span_varint(&in->details);
 	if (in->details.bad || id > UINT32_MAX)
 		return false;
-	const struct codec_slot *s = known_slot(c, (uint32_t)id);
-	if (s->kind != EV_BLOCK || s->id != id)
+	*e = known_slot(c, (uint32_t)id)->event;
+	return e->kind == EV_BLOCK && e->id == id;
+}
+
+static bool codec_decode_address(struct codec *c, struct codec_in *in, struct event *e)
+{
+	const struct codec_slot *s = codec_predict(c);
+	*e = s->event;
+	e->addr += s->stride + unzigzag(span_varint(&in->addresses));
+	return !in->addresses.bad && codec_stores(e->kind);
+}
+
+static bool codec_decode_op(struct codec *c, struct codec_in *in, struct event *e)
+{
+	static bool (*const decode[])(struct codec *c, struct codec_in *in, struct event *e) = { /* ORDER OP */
+		[CODEC_ADDRESS] = codec_decode_address, [CODEC_BLOCK] = codec_decode_block, [CODEC_FULL] = codec_decode_full,
+	};
+	if (in->op == CODEC_NONE || !decode[in->op](c, in, e))
 		return false;
-	*e = (struct event){ EV_BLOCK, s->flags, s->aux, s->id, s->addr };
+	codec_learn(c, e);
 	return true;
 }
 
-static bool codec_decode_op(struct codec *c, struct codec_in *in, enum codec_op op, struct event *e)
+/* Copies an event in two words, as it was written: a copy by one wide load would wait for both stores. */
+static inline void event_copy(struct event *to, const struct event *from)
 {
-	if (op == CODEC_FULL)
-		return codec_decode_full(c, in, e);
-	if (op == CODEC_BLOCK)
-		return codec_decode_block(c, in, e);
-	const struct codec_slot *s = codec_predict(c);
-	uint64_t difference = op == CODEC_ADDRESS ? unzigzag(span_varint(&in->addresses)) : 0;
-	if (in->addresses.bad || !codec_stores(s->kind))
-		return false;
-	*e = (struct event){ s->kind, s->flags, s->aux, s->id, s->addr + s->stride + difference };
+	uint64_t head;
+	memcpy(&head, from, sizeof head);
+	memcpy(to, &head, sizeof head);
+	to->addr = from->addr;
+}
+
+/* A block as predicted: what codec_learn() does, where nothing but the place may have held another. */
+static inline void codec_run_block(struct codec *c, struct event *to, struct codec_slot *place)
+{
+	struct codec_slot *history = history_slot(c);
+	event_copy(to, history->event.kind == EV_BLOCK ? &history->event : &place->event);
+	struct codec_slot *const slots[] = { place, history, known_slot(c, to->id) };
+	for (unsigned i = 0; i < 3; i++) {
+		event_copy(&slots[i]->event, to);
+		slots[i]->stride = 0;
+	}
+	c->last_addr[EV_BLOCK] = to->addr;
+	codec_enter_block(c, to->id);
+}
+
+/* Events exactly as predicted, up to `end`. Returns where it stopped: sooner if nothing predicts. The loop of all decoding: what it needs stays in registers. */
+static struct event *codec_run(struct codec *c, struct event *to, const struct event *end)
+{
+	uint64_t block = (uint64_t)c->block[0] << 16;
+	uint32_t ordinal = c->ordinal;
+	for (; to < end; to++) {
+		struct codec_slot *s = &c->place[slot_index(block ^ ordinal)];
+		unsigned kind = s->event.kind;
+		if (kind == EV_NONE)
+			break;
+		if (kind == EV_BLOCK) {
+			c->ordinal = ordinal;
+			codec_run_block(c, to, s);
+			block = (uint64_t)c->block[0] << 16;
+			ordinal = 0;
+			continue;
+		}
+		c->last_addr[kind] = s->event.addr += s->stride; /* the stride stays */
+		event_copy(to, &s->event);
+		ordinal++;
+	}
+	c->ordinal = ordinal;
+	return to;
+}
+
+static bool codec_token_read(struct codec_in *in)
+{
+	uint64_t token = span_varint(&in->tokens);
+	in->run = token >> 2;
+	in->op = token & 3;
+	in->told = !in->tokens.bad;
+	return in->told;
+}
+
+bool codec_decode_part(struct codec *c, struct codec_in *in, struct event *to, size_t n)
+{
+	struct event *end = to + n;
+	while (to < end) {
+		if (!in->told && !codec_token_read(in))
+			return false;
+		size_t left = (size_t)(end - to), run = in->run < left ? (size_t)in->run : left;
+		if (codec_run(c, to, to + run) != to + run)
+			return false;
+		to += run;
+		in->run -= run;
+		if (to == end)
+			break;
+		if (!codec_decode_op(c, in, to++))
+			return false;
+		in->told = false;
+	}
 	return true;
+}
+
+bool codec_ended(struct codec_in *in)
+{
+	return (in->told || codec_token_read(in)) && in->run == 0 && in->op == CODEC_NONE && !span_left(&in->tokens) && !span_left(&in->addresses) && !span_left(&in->details);
 }
 
 bool codec_decode(struct codec *c, struct codec_in *in, struct event *to, size_t n)
 {
-	struct event *end = to + n;
-	for (;;) {
-		uint64_t token = span_varint(&in->tokens), run = token >> 2;
-		enum codec_op op = token & 3;
-		if (in->tokens.bad || run > (uint64_t)(end - to))
-			return false;
-		for (; run; run--, to++) {
-			if (!codec_decode_op(c, in, CODEC_NONE, to))
-				return false;
-			codec_learn(c, to);
-		}
-		if (op == CODEC_NONE)
-			break;
-		if (to == end || !codec_decode_op(c, in, op, to))
-			return false;
-		codec_learn(c, to++);
-	}
-	return to == end && !span_left(&in->tokens) && !span_left(&in->addresses) && !span_left(&in->details);
+	return codec_decode_part(c, in, to, n) && codec_ended(in);
 }

@@ -23,7 +23,7 @@ enum codec_op { /* ORDER OP: stored */
 	CODEC_FULL,    /* all in `details`: kind, flags, aux, id, and the difference to the last address of that kind */
 };
 
-struct codec_slot { uint64_t addr, stride; uint32_t id; uint16_t aux; uint8_t kind, flags; };
+struct codec_slot { struct event event; uint64_t stride; }; /* the event as it was; the next one is expected `stride` further on */
 #define CODEC_SLOTS 16384 /* a power of two; part of the format */
 
 struct codec {
@@ -36,13 +36,22 @@ struct codec {
 };
 
 struct codec_out { struct bytes tokens, addresses, details; };
-struct codec_in { struct span tokens, addresses, details; };
+struct codec_in {
+	struct span tokens, addresses, details;
+	uint64_t run;     /* of the token being carried out: predicted events still to come, */
+	enum codec_op op; /* and what comes after them */
+	bool told;        /* there is such a token */
+};
 
 void codec_reset(struct codec *c);
 void codec_encode(struct codec *c, struct codec_out *out, const struct event *first, const struct event *end);
 /* Tells the last run. Call once, at the end of a chunk. */
 void codec_finish(struct codec *c, struct codec_out *out);
-/* Decodes exactly n events into `to`. False: the streams are damaged (too short, too long, unknown op or kind). */
+/* Decodes the next n events into `to`. False: the streams are damaged (too short, unknown kind). */
+bool codec_decode_part(struct codec *c, struct codec_in *in, struct event *to, size_t n);
+/* Whether the streams end here, as they should after the last event. */
+bool codec_ended(struct codec_in *in);
+/* Decodes exactly n events, which must be all. */
 bool codec_decode(struct codec *c, struct codec_in *in, struct event *to, size_t n);
 /* Layer-1 kinds: those that a trace may hold. */
 static inline bool codec_stores(unsigned kind) { return kind > EV_NONE && kind <= EV_MARK; }

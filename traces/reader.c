@@ -8,20 +8,31 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+enum {
+	BATCH = 4096,     /* events at once: they and what is made of them stay in the real computer's second-level cache */
+	HELD = 64,        /* events kept back, at most, so that they are seen with what follows */
+};
+
 struct reader_stat { char name[64]; uint64_t value; };
 
 struct trace_reader {
-	FILE *in;
+	FILE *file;
 	char name[256];
 	struct trace_info info;
 	struct trace_cpu cpu;
 	char *description;
 	uint64_t first_chunk, end;      /* where chunks begin, and where they cannot be any more (index, or end of file) */
-	uint64_t next;                  /* offset of the next chunk */
-	uint64_t chunk, events_read;    /* numbers of it, for messages */
+	uint64_t next;                  /* offset of the chunk being read, or of the next one */
+	uint64_t chunk, events_read;    /* numbers of it: of the chunk, of its first event */
 	uint64_t count_by_kind[EV_KIND_COUNT]; /* of the batches so far */
+	struct trace_chunk head;        /* of the chunk being read */
+	uint32_t left;                  /* events of it that are still to come */
+	struct codec_in in;             /* what they come from, in `raw` */
+	struct span page_in;
+	uint8_t *raw;                   /* NULL: no chunk is being read */
 	struct codec *codec;            /* made, as the events' room is, when the first chunk is decoded */
-	struct event *event;
+	struct event *event;            /* BATCH, and HELD */
+	size_t given, held;             /* events that the last batch gave; those behind it that start the next one */
 	uint8_t *pages;
 	size_t page_capacity;
 	struct block_static *block;
@@ -34,7 +45,7 @@ struct trace_reader {
 
 static bool read_at(struct trace_reader *r, uint64_t offset, void *to, size_t n)
 {
-	return offset <= INT64_MAX && !fseeko(r->in, (off_t)offset, SEEK_SET) && fread(to, 1, n, r->in) == n;
+	return offset <= INT64_MAX && !fseeko(r->file, (off_t)offset, SEEK_SET) && fread(to, 1, n, r->file) == n;
 }
 
 static bool reader_damaged(const struct trace_reader *r, const char *what, char *error, size_t error_size)
@@ -87,7 +98,7 @@ static uint8_t *chunk_unpack(struct trace_reader *r, uint64_t offset, struct tra
 	*wrong = NULL;
 	if (!packed || !raw)
 		*wrong = "out of memory";
-	else if (fread(packed, 1, c->packed, r->in) != c->packed)
+	else if (fread(packed, 1, c->packed, r->file) != c->packed)
 		*wrong = "cannot be read";
 	else if (crc32(crc32(0, head + 4, TRACE_CHUNK_HEAD - 8), packed, c->packed) != crc)
 		*wrong = "checksum differs";
@@ -238,7 +249,7 @@ struct trace_reader *trace_reader_open_stream(FILE *in, const char *name, char *
 		fclose(in);
 		return NULL;
 	}
-	r->in = in;
+	r->file = in;
 	snprintf(r->name, sizeof r->name, "%s", name);
 	if (fseeko(in, 0, SEEK_END) || ftello(in) < 0) {
 		snprintf(error, error_size, "%s: cannot be read as a file: %s", name, strerror(errno));
@@ -306,19 +317,29 @@ static void blocks_forget(struct trace_reader *r)
 	r->blocks = 0;
 }
 
+/* The chunk being read is done with. */
+static void chunk_end(struct trace_reader *r)
+{
+	free(r->raw);
+	r->raw = NULL;
+	r->left = 0;
+}
+
 void trace_reader_rewind(struct trace_reader *r)
 {
 	blocks_forget(r);
+	chunk_end(r);
 	r->next = r->first_chunk;
-	r->chunk = r->events_read = 0;
+	r->chunk = r->events_read = r->given = r->held = 0;
 	memset(r->count_by_kind, 0, sizeof r->count_by_kind);
 }
 
 void trace_reader_close(struct trace_reader *r)
 {
 	blocks_forget(r);
-	fclose(r->in);
+	fclose(r->file);
 	free(r->description);
+	free(r->raw);
 	free(r->codec);
 	free(r->event);
 	free(r->pages);
@@ -387,27 +408,16 @@ static const char *blocks_read(struct trace_reader *r, struct span *s, uint32_t 
 	return NULL;
 }
 
-static const char *pages_read(struct trace_reader *r, struct span *s, const struct trace_chunk *c)
+static bool room_for_page(struct trace_reader *r, size_t page)
 {
-	if (r->page_capacity < c->pages) {
-		free(r->pages);
-		r->page_capacity = 0;
-		r->pages = malloc((size_t)c->pages * TRACE_PAGE);
-		if (!r->pages)
-			return "out of memory";
-		r->page_capacity = c->pages;
-	}
-	uint32_t page = 0;
-	for (uint32_t i = 0; i < c->events; i++) {
-		if (r->event[i].kind != EV_TABLE_PAGE)
-			continue;
-		uint64_t gpa = span_u64(s);
-		const uint8_t *at = span_take(s, TRACE_PAGE);
-		if (!at || page == c->pages || gpa >> 12 != r->event[i].addr >> 12)
-			return "page contents do not match their events";
-		memcpy(r->pages + (size_t)page++ * TRACE_PAGE, at, TRACE_PAGE);
-	}
-	return page == c->pages && !span_left(s) ? NULL : "page contents do not match their events";
+	if (page < r->page_capacity)
+		return true;
+	uint8_t *pages = realloc(r->pages, (page * 2 + 16) * TRACE_PAGE);
+	if (!pages)
+		return false;
+	r->pages = pages;
+	r->page_capacity = page * 2 + 16;
+	return true;
 }
 
 static bool stream_span(struct span *s, uint64_t n, struct span *out)
@@ -417,16 +427,21 @@ static bool stream_span(struct span *s, uint64_t n, struct span *out)
 	return at;
 }
 
-/* What events say of each other: a block that exists, a value where one is announced. Counts them. */
-static const char *events_check(struct trace_reader *r, uint32_t n)
+static bool event_paired(const struct event *e)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		const struct event *e = &r->event[i];
-		bool paired = e->kind == EV_TABLE_STORE || ((e->kind == EV_SENSITIVE || e->kind == EV_HYPERCALL) && e->aux);
+	return e->kind == EV_TABLE_STORE || ((e->kind == EV_SENSITIVE || e->kind == EV_HYPERCALL) && e->aux);
+}
+
+/* What events say of themselves and of each other: a block that exists, a value where one is announced. Counts them. */
+static const char *events_check(struct trace_reader *r, const struct event *e, const struct event *end)
+{
+	for (; e < end; e++) {
 		r->count_by_kind[e->kind]++;
 		if (e->kind == EV_BLOCK && e->id >= r->blocks)
 			return "an event names a block that is not there";
-		if (paired && (i + 1 == n || e[1].kind != EV_VALUE))
+		if (e->kind <= EV_RMW)
+			continue;
+		if (event_paired(e) && (e + 1 == end || e[1].kind != EV_VALUE))
 			return "an event lacks its value";
 		if (e->kind == EV_SENSITIVE && e->id >= SENS_COUNT)
 			return "an event names an unknown sensitive instruction";
@@ -434,52 +449,118 @@ static const char *events_check(struct trace_reader *r, uint32_t n)
 	return NULL;
 }
 
-static const char *chunk_decode(struct trace_reader *r, const struct trace_chunk *c, const uint8_t *raw)
+/* The contents of the pages among the events. */
+static const char *pages_read(struct trace_reader *r, const struct event *e, const struct event *end)
 {
-	struct span s = { raw, raw + c->raw, false };
-	struct codec_in in;
-	uint64_t n1 = span_varint(&s), n2 = span_varint(&s), n3 = span_varint(&s);
-	if (c->type != TRACE_CHUNK_EVENTS_TYPE)
-		return "is not a chunk of events";
-	if (s.bad || !stream_span(&s, n1, &in.tokens) || !stream_span(&s, n2, &in.addresses) || !stream_span(&s, n3, &in.details))
-		return "streams are cut";
+	size_t pages = 0;
+	for (; e < end; e++) {
+		if (e->kind != EV_TABLE_PAGE)
+			continue;
+		uint64_t gpa = span_u64(&r->page_in);
+		const uint8_t *at = span_take(&r->page_in, TRACE_PAGE);
+		if (!at || gpa >> 12 != e->addr >> 12)
+			return "page contents do not match their events";
+		if (!room_for_page(r, pages))
+			return "out of memory";
+		memcpy(r->pages + pages++ * TRACE_PAGE, at, TRACE_PAGE);
+	}
+	return NULL;
+}
+
+/* How many events at the end of a batch must be seen with those that follow: half a pair; a sensitive instruction, which may have been refused, with the cuts behind it. */
+static size_t tail_length(const struct event *e, size_t n)
+{
+	size_t at = n;
+	if (n && event_paired(&e[n - 1]))
+		return 1;
+	while (at && n - at < HELD - 2 && e[at - 1].kind == EV_CUT)
+		at--;
+	if (at > 1 && e[at - 1].kind == EV_VALUE && e[at - 2].kind == EV_SENSITIVE)
+		at--;
+	return at && e[at - 1].kind == EV_SENSITIVE ? n - at + 1 : 0;
+}
+
+static bool reader_prepare(struct trace_reader *r)
+{
 	if (!r->event)
-		r->event = malloc(TRACE_CHUNK_EVENT_LIMIT * sizeof *r->event);
+		r->event = malloc((BATCH + HELD) * sizeof *r->event);
 	if (!r->codec)
 		r->codec = malloc(sizeof *r->codec);
-	if (!r->event || !r->codec)
+	return r->event && r->codec;
+}
+
+static const char *chunk_begin(struct trace_reader *r)
+{
+	const char *wrong;
+	r->raw = chunk_unpack(r, r->next, &r->head, &wrong);
+	if (!r->raw)
+		return wrong;
+	struct span s = { r->raw, r->raw + r->head.raw, false };
+	uint64_t n1 = span_varint(&s), n2 = span_varint(&s), n3 = span_varint(&s);
+	r->in = (struct codec_in){ .told = false };
+	if (r->head.first_event != r->events_read)
+		return "does not continue the one before it";
+	if (r->head.type != TRACE_CHUNK_EVENTS_TYPE)
+		return "is not a chunk of events";
+	if (s.bad || !stream_span(&s, n1, &r->in.tokens) || !stream_span(&s, n2, &r->in.addresses) || !stream_span(&s, n3, &r->in.details))
+		return "streams are cut";
+	if (!reader_prepare(r))
 		return "out of memory";
 	codec_reset(r->codec);
-	if (!codec_decode(r->codec, &in, r->event, c->events))
+	r->left = r->head.events;
+	wrong = blocks_read(r, &s, r->head.blocks);
+	r->page_in = s;
+	return wrong;
+}
+
+/* All of the chunk has been read. */
+static const char *chunk_finish(struct trace_reader *r)
+{
+	if (!codec_ended(&r->in))
 		return "events are damaged";
-	const char *wrong = blocks_read(r, &s, c->blocks);
+	if (span_left(&r->page_in))
+		return "page contents do not match their events";
+	r->next += TRACE_CHUNK_HEAD + (uint64_t)r->head.packed;
+	r->chunk++;
+	r->events_read += r->head.events;
+	chunk_end(r);
+	return NULL;
+}
+
+/* Decodes more of the chunk, behind what the last batch kept back. */
+static const char *batch_fill(struct trace_reader *r)
+{
+	size_t more = r->left < BATCH ? r->left : BATCH, n = r->held + more;
+	memmove(r->event, r->event + r->given, r->held * sizeof *r->event);
+	r->given = 0;
+	if (!codec_decode_part(r->codec, &r->in, r->event + r->held, more))
+		return "events are damaged";
+	r->left -= (uint32_t)more;
+	bool last = !r->left && r->next + TRACE_CHUNK_HEAD + r->head.packed >= r->end;
+	r->held = last ? 0 : tail_length(r->event, n);
+	r->given = n - r->held;
+	const char *wrong = events_check(r, r->event, r->event + r->given);
 	if (!wrong)
-		wrong = pages_read(r, &s, c);
-	return wrong ? wrong : events_check(r, c->events);
+		wrong = pages_read(r, r->event, r->event + r->given);
+	return wrong || r->left ? wrong : chunk_finish(r);
 }
 
 bool trace_reader_next(struct trace_reader *r, const struct event **events, size_t *count, const uint8_t **pages, char *error, size_t error_size)
 {
-	struct trace_chunk c;
-	const char *wrong;
 	*count = 0;
 	*events = NULL;
 	*pages = NULL;
-	if (r->next >= r->end)
-		return true;
-	uint8_t *raw = chunk_unpack(r, r->next, &c, &wrong);
-	if (raw && c.first_event != r->events_read)
-		wrong = "does not continue the one before it";
-	if (raw && !wrong)
-		wrong = chunk_decode(r, &c, raw);
-	free(raw);
-	if (wrong)
-		return reader_damaged(r, wrong, error, error_size);
-	r->next += TRACE_CHUNK_HEAD + (uint64_t)c.packed;
-	r->chunk++;
-	r->events_read += c.events;
+	while (!*count && (r->raw || r->next < r->end)) {
+		const char *wrong = r->raw ? NULL : chunk_begin(r);
+		if (!wrong)
+			wrong = batch_fill(r);
+		if (wrong) {
+			chunk_end(r);
+			return reader_damaged(r, wrong, error, error_size);
+		}
+		*count = r->given;
+	}
 	*events = r->event;
-	*count = c.events;
 	*pages = r->pages;
 	return true;
 }

@@ -77,15 +77,15 @@ static void codec_fuzz(const uint8_t *bytes, size_t n)
 	struct event one[512], two[512];
 	struct codec_out out = { 0 };
 	const uint8_t *a = bytes, *b = bytes + n / 3, *d = bytes + n / 3 * 2;
-	struct codec_in in = { { a, b, false }, { b, d, false }, { d, bytes + n, false } };
+	struct codec_in in = { .tokens = { a, b, false }, .addresses = { b, d, false }, .details = { d, bytes + n, false } };
 	codec_reset(&c);
 	if (!codec_decode(&c, &in, one, n % 512))
 		return;
 	codec_reset(&c);
 	codec_encode(&c, &out, one, one + n % 512);
 	codec_finish(&c, &out);
-	in = (struct codec_in){ { out.tokens.data, out.tokens.data + out.tokens.count, false }, { out.addresses.data, out.addresses.data + out.addresses.count, false },
-		{ out.details.data, out.details.data + out.details.count, false } };
+	in = (struct codec_in){ .tokens = { out.tokens.data, out.tokens.data + out.tokens.count, false }, .addresses = { out.addresses.data, out.addresses.data + out.addresses.count, false },
+		.details = { out.details.data, out.details.data + out.details.count, false } };
 	codec_reset(&c);
 	if (!codec_decode(&c, &in, two, n % 512) || memcmp(one, two, n % 512 * sizeof *one))
 		abort();
