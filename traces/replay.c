@@ -8,6 +8,8 @@
  */
 #include "format.h"
 
+#define NO_BLOCK UINT32_MAX
+
 struct replay {
 	struct trace_reader *reader;
 	struct machine *machine;
@@ -18,7 +20,7 @@ struct replay {
 	const struct event *end;       /* of the batch */
 	const uint8_t *page;           /* contents of the batch's next EV_TABLE_PAGE */
 	uint64_t retired;              /* instructions of all blocks so far, the running one included */
-	bool indirect;                 /* the last block ended in an indirect transfer, and nothing came between */
+	uint32_t last_block;           /* the last block, if nothing came between; else NO_BLOCK */
 	bool failed;
 	char error[320];
 };
@@ -46,9 +48,11 @@ static bool replay_access(struct replay *p, uint64_t gva, enum access access, bo
 	return mmu_replay_access(p->mmu, p->cpu, gva, access, supervisor, size, &fill);
 }
 
-static bool indirect_end(unsigned end)
+/* The last block ended in an indirect transfer. */
+static bool replay_indirect(const struct replay *p)
 {
-	return end == BLOCK_END_INDIRECT || end == BLOCK_END_INDIRECT_CALL || end == BLOCK_END_RET;
+	const struct block_static *b = p->last_block == NO_BLOCK ? NULL : trace_reader_block(p->reader, p->last_block);
+	return b && (b->end == BLOCK_END_INDIRECT || b->end == BLOCK_END_INDIRECT_CALL || b->end == BLOCK_END_RET);
 }
 
 static unsigned replay_block(struct replay *p, const struct event *e)
@@ -60,10 +64,10 @@ static unsigned replay_block(struct replay *p, const struct event *e)
 	if (!replay_access(p, e->addr, ACCESS_EXEC, false, e->flags & EVF_STRADDLE ? b->bytes : 1))
 		return replay_fail(p, "a fetch faults that did not when it was recorded", e);
 	if (cpu->vmm.block_enter && cpu->cpl < 3)
-		cpu->vmm.block_enter(cpu->vmm.self, cpu, e->id, e->addr, p->indirect);
+		cpu->vmm.block_enter(cpu->vmm.self, cpu, e->id, e->addr, replay_indirect(p));
 	replay_pass(p, e);
 	p->retired += e->aux;
-	p->indirect = indirect_end(b->end);
+	p->last_block = e->id;
 	return 1;
 }
 
@@ -73,7 +77,7 @@ static unsigned replay_cut(struct replay *p, const struct event *e)
 		return replay_fail(p, "more instructions are cut than ran", e);
 	p->retired -= e->id;
 	p->cpu->icount = p->retired;
-	p->indirect = false;
+	p->last_block = NO_BLOCK;
 	replay_pass(p, e);
 	return 1;
 }
@@ -212,7 +216,7 @@ static void deliver_guarded(struct cpu *cpu, unsigned vector, int64_t error, boo
 static unsigned replay_exception(struct replay *p, const struct event *e)
 {
 	unsigned vector = e->id & 0xff;
-	p->indirect = false;
+	p->last_block = NO_BLOCK;
 	replay_pass(p, e);
 	if (vector == VEC_PF && !(e->flags & EVF_SOFT))
 		p->cpu->cr2 = e->addr;
@@ -222,7 +226,7 @@ static unsigned replay_exception(struct replay *p, const struct event *e)
 
 static unsigned replay_interrupt(struct replay *p, const struct event *e)
 {
-	p->indirect = false;
+	p->last_block = NO_BLOCK;
 	replay_pass(p, e);
 	deliver_guarded(p->cpu, e->id & 0xff, -1, false, true, 0);
 	return 1;
@@ -306,10 +310,68 @@ static bool replay_blocks(struct replay *p)
 	return true;
 }
 
+/*
+ * What the softtlb knows passes unchanged: no handler is called, and the event goes from batch to sink as it is. One row an event kind says what it looks up; kinds that need
+ * their handler have rows that no access fits. `blocks`: no hook waits for them.
+ */
+struct pass_row { uint8_t tag_at /* in struct fast_entry */, handled /* flags that need the handler */; uint16_t sized /* mask of aux: bytes */, retires /* mask of aux: instructions */, room /* it must end below, counted from the start of its page */; };
+#define PASS_ACCESS(tag) { offsetof(struct fast_entry, tag), EVF_FAULT | EVF_FETCH, 0xffff, 0, 0x1001 }
+#define PASS_BLOCK { offsetof(struct fast_entry, exec), EVF_FAULT | EVF_SUPERVISOR | EVF_STRADDLE, 0, 0xffff, 0x1001 }
+static const struct pass_row pass_rows[2][EV_MARK + 1] = { /* room 0: the handler's */
+	{ [EV_LOAD] = PASS_ACCESS(read), [EV_STORE] = PASS_ACCESS(write), [EV_RMW] = PASS_ACCESS(write) },
+	{ [EV_LOAD] = PASS_ACCESS(read), [EV_STORE] = PASS_ACCESS(write), [EV_RMW] = PASS_ACCESS(write), [EV_BLOCK] = PASS_BLOCK },
+};
+
+/* Passes events on, up to `end`, which the sink has room for. Returns the first that needs its handler. */
+static const struct event *replay_pass_known(struct replay *p, const struct event *e, const struct event *end)
+{
+	struct cpu *cpu = p->cpu;
+	const struct memory_port *mem = &cpu->mem;
+	const struct pass_row *rows = pass_rows[!cpu->vmm.block_enter || cpu->cpl == 3];
+	const struct event *block = NULL;
+	struct event *to = p->events->next;
+	unsigned step = p->events->on;
+	uint64_t mask = mem->mask, tags[2] = { mem->tag, mem->supervisor_tag }, retired = p->retired;
+
+	for (; e < end; e++, to += step) {
+		const struct pass_row *row = &rows[e->kind];
+		uint64_t have, addr = e->addr;
+		memcpy(&have, (const uint8_t *)&mem->table[addr >> 12 & mask] + row->tag_at, sizeof have);
+		if (have != ((addr & ~0xfffull) | tags[e->flags / EVF_SUPERVISOR & 1]) || (e->flags & row->handled) || (addr & 0xfff) + (e->aux & row->sized) >= row->room)
+			break;
+		event_write(to, e->kind, e->flags, e->aux, e->id, addr);
+		retired += e->aux & row->retires;
+		block = row->retires ? e : block;
+	}
+	p->events->next = to;
+	p->retired = retired;
+	if (block) {
+		p->last_block = block->id;
+		cpu->rip = block->addr - cpu->seg[SEG_CS].base;
+		cpu->icount = retired - block->aux;
+	}
+	return e;
+}
+
+/* The same in steps that the sink has room for. */
+static const struct event *replay_known(struct replay *p, const struct event *e)
+{
+	while (e < p->end) {
+		size_t room = (size_t)(p->events->limit - p->events->next) + 1, left = (size_t)(p->end - e);
+		const struct event *end = e + (room < left ? room : left);
+		e = replay_pass_known(p, e, end);
+		if (p->events->next > p->events->limit)
+			event_drain(p->events);
+		if (e < end)
+			break;
+	}
+	return e;
+}
+
 static bool replay_batch(struct replay *p, const struct event *e, size_t count)
 {
 	p->end = e + count;
-	while (e < p->end) {
+	while ((e = replay_known(p, e)) < p->end) {
 		unsigned taken = handlers[e->kind](p, e);
 		e += taken;
 		if (taken == 0)
@@ -366,7 +428,7 @@ static bool replay_begin(struct replay *p)
 
 bool trace_replay(struct trace_reader *r, struct machine *m, machine_progress *progress, void *self, char *error, size_t error_size)
 {
-	struct replay p = { .reader = r, .machine = m, .cpu = machine_cpu(m), .mmu = machine_mmu(m), .vmm = machine_vmm(m), .events = machine_events(m) };
+	struct replay p = { .reader = r, .machine = m, .cpu = machine_cpu(m), .mmu = machine_mmu(m), .vmm = machine_vmm(m), .events = machine_events(m), .last_block = NO_BLOCK };
 	const struct trace_info *info = trace_reader_info(r);
 	const struct event *e;
 	size_t count;
