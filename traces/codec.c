@@ -28,6 +28,15 @@ static struct codec_slot *known_slot(struct codec *c, uint32_t id)
 	return &c->known[id & (CODEC_SLOTS - 1)];
 }
 
+/* Copies an event in two words, as event_write() made it: a copy by one wide load would wait for both stores. */
+static inline void event_copy(struct event *to, const struct event *from)
+{
+	uint64_t head;
+	memcpy(&head, from, sizeof head);
+	memcpy(to, &head, sizeof head);
+	to->addr = from->addr;
+}
+
 /* The slot that predicts the next event: where a block is expected, the longer history if it has been here before. */
 static const struct codec_slot *codec_predict(struct codec *c)
 {
@@ -44,7 +53,7 @@ static void slot_learn(struct codec_slot *s, const struct event *e)
 {
 	bool same = s->event.kind == e->kind;
 	s->stride = same && e->kind != EV_BLOCK ? e->addr - s->event.addr : 0;
-	s->event = *e;
+	event_copy(&s->event, e);
 }
 
 static void codec_enter_block(struct codec *c, uint32_t id)
@@ -129,7 +138,7 @@ static bool codec_decode_full(struct codec *c, struct codec_in *in, struct event
 	uint64_t aux = span_varint(&in->details), id = span_varint(&in->details), difference = span_varint(&in->details);
 	if (in->details.bad || !codec_stores(kind) || aux > UINT16_MAX || id > UINT32_MAX)
 		return false;
-	*e = (struct event){ (uint8_t)kind, (uint8_t)flags, (uint16_t)aux, (uint32_t)id, c->last_addr[kind] + unzigzag(difference) };
+	event_write(e, kind, flags, (unsigned)aux, (uint32_t)id, c->last_addr[kind] + unzigzag(difference));
 	return true;
 }
 
@@ -138,48 +147,52 @@ static bool codec_decode_block(struct codec *c, struct codec_in *in, struct even
 	uint64_t id = span_varint(&in->details);
 	if (in->details.bad || id > UINT32_MAX)
 		return false;
-	*e = known_slot(c, (uint32_t)id)->event;
+	event_copy(e, &known_slot(c, (uint32_t)id)->event);
 	return e->kind == EV_BLOCK && e->id == id;
 }
 
-static bool codec_decode_address(struct codec *c, struct codec_in *in, struct event *e)
+/* As predicted but for the address: what is unpredictable in a guest, and so most of what is not in runs. */
+static inline bool codec_decode_address(struct codec *c, struct codec_in *in, struct event *e)
 {
-	const struct codec_slot *s = codec_predict(c);
-	*e = s->event;
-	e->addr += s->stride + unzigzag(span_varint(&in->addresses));
-	return !in->addresses.bad && codec_stores(e->kind);
+	struct codec_slot *s = place_slot(c);
+	uint64_t difference = unzigzag(span_varint(&in->addresses));
+	if (s->event.kind == EV_BLOCK) {
+		const struct codec_slot *h = codec_predict(c);
+		event_copy(e, &h->event);
+		e->addr += difference;
+		codec_learn(c, e);
+		return !in->addresses.bad;
+	}
+	s->stride += difference;
+	c->last_addr[s->event.kind] = s->event.addr += s->stride;
+	event_copy(e, &s->event);
+	c->ordinal++;
+	return !in->addresses.bad && s->event.kind != EV_NONE;
 }
 
 static bool codec_decode_op(struct codec *c, struct codec_in *in, struct event *e)
 {
 	static bool (*const decode[])(struct codec *c, struct codec_in *in, struct event *e) = { /* ORDER OP */
-		[CODEC_ADDRESS] = codec_decode_address, [CODEC_BLOCK] = codec_decode_block, [CODEC_FULL] = codec_decode_full,
+		[CODEC_BLOCK] = codec_decode_block, [CODEC_FULL] = codec_decode_full,
 	};
+	if (in->op == CODEC_ADDRESS)
+		return codec_decode_address(c, in, e);
 	if (in->op == CODEC_NONE || !decode[in->op](c, in, e))
 		return false;
 	codec_learn(c, e);
 	return true;
 }
 
-/* Copies an event in two words, as it was written: a copy by one wide load would wait for both stores. */
-static inline void event_copy(struct event *to, const struct event *from)
-{
-	uint64_t head;
-	memcpy(&head, from, sizeof head);
-	memcpy(to, &head, sizeof head);
-	to->addr = from->addr;
-}
-
 /* A block as predicted: what codec_learn() does, where nothing but the place may have held another. */
 static inline void codec_run_block(struct codec *c, struct event *to, struct codec_slot *place)
 {
 	struct codec_slot *history = history_slot(c);
-	event_copy(to, history->event.kind == EV_BLOCK ? &history->event : &place->event);
-	struct codec_slot *const slots[] = { place, history, known_slot(c, to->id) };
-	for (unsigned i = 0; i < 3; i++) {
-		event_copy(&slots[i]->event, to);
-		slots[i]->stride = 0;
-	}
+	bool from_history = history->event.kind == EV_BLOCK;
+	event_copy(to, from_history ? &history->event : &place->event);
+	struct codec_slot *other = from_history ? place : history, *known = known_slot(c, to->id);
+	event_copy(&other->event, to);
+	event_copy(&known->event, to);
+	other->stride = 0; /* as a block's always is */
 	c->last_addr[EV_BLOCK] = to->addr;
 	codec_enter_block(c, to->id);
 }
