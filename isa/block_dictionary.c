@@ -1,8 +1,8 @@
 /*
  * The block dictionary: open addressing over (code, mode); slot 0 means empty, otherwise entry number + 1.
  *
- * Invariant: an entry that anything may still name is never freed. A guest that writes ever new code would fill any memory; so entries that no block, no translation and no recording
- * names are given back, and the statistics cannot tell: code that comes again after that is new to everybody who keeps numbers.
+ * Invariant: an entry that anything may still name is never freed. A guest that writes ever new code would fill any memory; so entries that no block and no translation
+ * names are given back (a recording is told, and writes down what a number stands for from then on), and the statistics cannot tell: code that comes again after that is new to everybody who keeps numbers.
  */
 #include "event.h"
 #include <stdlib.h>
@@ -118,6 +118,8 @@ uint32_t block_dictionary_enter(struct block_dictionary *d, const struct block_s
 
 void block_dictionary_trim(struct block_dictionary *d, const uint8_t *kept)
 {
+	if (d->watcher.freeing)
+		d->watcher.freeing(d->watcher.self, kept);
 	d->free = UINT32_MAX;
 	d->live = 0;
 	for (uint32_t i = d->count; i-- > 0;) { /* downwards: low numbers are given again first */

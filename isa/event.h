@@ -188,7 +188,7 @@ struct block_dictionary {
 	uint32_t live;      /* entries that are not free: code != NULL */
 	uint32_t free;      /* first of the free entries, each naming the next in `sensitive`; UINT32_MAX: none */
 	uint32_t roomy;     /* live entries beyond which it pays to trim */
-	bool pinned;        /* a recording names every entry: none is ever freed */
+	struct { void *self; void (*freeing)(void *self, const uint8_t *kept); } watcher; /* told before numbers are given to others (a recording); freeing NULL: nobody */
 };
 
 bool block_dictionary_create(struct block_dictionary *d);
@@ -196,7 +196,7 @@ void block_dictionary_destroy(struct block_dictionary *d);
 /* Enters a block (copies the code), or finds the equal one. Returns its id; UINT32_MAX when out of memory. Ids count up from 0, until a trim has made some free. */
 uint32_t block_dictionary_enter(struct block_dictionary *d, const struct block_static *b);
 /* Whether code that writes itself has filled it: then who knows what is still referred to may trim. */
-static inline bool block_dictionary_crowded(const struct block_dictionary *d) { return !d->pinned && d->live > d->roomy; }
+static inline bool block_dictionary_crowded(const struct block_dictionary *d) { return d->live > d->roomy; }
 /* Frees the entries whose kept[id] is 0; the others keep their numbers. Events that name them must have been drained. kept has `count` bytes. */
 void block_dictionary_trim(struct block_dictionary *d, const uint8_t *kept);
 #endif

@@ -49,7 +49,7 @@ static bool record_write(const char *to, const struct event *e, size_t n, const 
 		if (turn % 2 == 0)
 			record_pages(f, e + at, e + next);
 	}
-	bool ok = trace_file_close(f, result, &blocks, error, error_size);
+	bool ok = trace_file_close(f, result, error, error_size);
 	block_dictionary_destroy(&blocks);
 	return ok;
 }

@@ -8,8 +8,9 @@
  *   tokens     varint (run << 2 | op): `run` events exactly as predicted, then one event told by `op`
  *   addresses  varint zigzag differences to the predicted address
  *   details    of events that nothing predicted
- * The context of an event is its block and how many events since the block was entered; of a block, the last three blocks. A context remembers the last event seen in it
- * and, for memory accesses, the stride. Loops therefore cost next to nothing, and what is random in the guest (hash tables, branches) is what takes room.
+ * The context of an event is its block and how many events since the block was entered; of a block, the last three blocks. A context remembers the last event seen in it, its stride,
+ * and its distance from the access before it, whatever that was; it expects the next event by whichever of the two was right when the other was not. So arrays are told by their
+ * strides, and stack frames and structures by their first access. Loops therefore cost next to nothing, and what is random in the guest (hash tables, branches) is what takes room.
  */
 #ifndef TRACES_CODEC_H
 #define TRACES_CODEC_H
@@ -23,14 +24,18 @@ enum codec_op { /* ORDER OP: stored */
 	CODEC_FULL,    /* all in `details`: kind, flags, aux, id, and the difference to the last address of that kind */
 };
 
-struct codec_slot { struct event event; uint64_t stride; }; /* the event as it was; the next one is expected `stride` further on */
+/* The event as it was. The next one is expected `stride` further on, or (kind | CODEC_NEAR) `offset` away from the access before it. */
+struct codec_slot { struct event event; int32_t stride, offset; };
+#define CODEC_NEAR 0x80 /* in event.kind: kinds of layer 1 are smaller */
 #define CODEC_SLOTS 16384 /* a power of two; part of the format */
+#define CODEC_ROUND 256   /* events in a block are told apart up to here; those of a long REP then take turns in the last two places. The same */
 
 struct codec {
-	struct codec_slot place[CODEC_SLOTS];   /* by (block, events since it) */
-	struct codec_slot history[CODEC_SLOTS]; /* by the last three blocks */
-	struct codec_slot known[CODEC_SLOTS];   /* by block id: where it was */
+	struct codec_slot place[CODEC_SLOTS]; /* by (block, events since it) */
+	struct event history[CODEC_SLOTS];    /* by the last three blocks */
+	struct event known[CODEC_SLOTS];      /* by block id: where it was */
 	uint64_t last_addr[EV_KIND_COUNT];
+	uint64_t near;                        /* address of the last access */
 	uint32_t block[3], ordinal;
 	uint64_t run;                           /* encoder: predicted events not yet told */
 };

@@ -19,7 +19,10 @@ struct trace_file {
 	struct codec_out streams;
 	struct bytes pages;             /* u64 gpa + contents each; those past chunk_pages came before their event */
 	uint32_t chunk_events, chunk_pages; /* pages that the chunk's events ask for */
-	uint32_t blocks_written, pages_written;
+	struct bytes blocks;            /* what the chunk's events name and no chunk before has */
+	uint32_t chunk_blocks;
+	uint8_t *written;               /* by block id: in the file, or in `blocks` */
+	uint32_t written_count;
 	uint64_t offset, instructions, events;     /* so far */
 	uint64_t chunk_instructions, chunk_first;  /* when the chunk began */
 	uint64_t count_by_kind[EV_KIND_COUNT];
@@ -116,8 +119,9 @@ static void chunk_write(struct trace_file *f, struct trace_chunk *c)
 	bytes_destroy(&head);
 }
 
-static void block_put(struct bytes *out, const struct block_static *b)
+static void block_put(struct bytes *out, uint32_t id, const struct block_static *b)
 {
+	bytes_u32(out, id);
 	bytes_u16(out, b->bytes);
 	bytes_u8(out, b->insns);
 	bytes_u8(out, b->end);
@@ -136,9 +140,9 @@ static void stream_move(struct bytes *to, struct bytes *from)
 	from->count = 0;
 }
 
-static void chunk_seal(struct trace_file *f, const struct block_dictionary *blocks)
+static void chunk_seal(struct trace_file *f)
 {
-	struct trace_chunk c = { TRACE_CHUNK_EVENTS_TYPE, 0, 0, f->chunk_events, 0, f->chunk_pages, f->chunk_instructions, f->chunk_first };
+	struct trace_chunk c = { TRACE_CHUNK_EVENTS_TYPE, 0, 0, f->chunk_events, f->chunk_blocks, f->chunk_pages, f->chunk_instructions, f->chunk_first };
 	struct bytes *raw = &f->raw;
 	size_t pages = (size_t)f->chunk_pages * PAGE_RECORD;
 
@@ -150,24 +154,64 @@ static void chunk_seal(struct trace_file *f, const struct block_dictionary *bloc
 	stream_move(raw, &f->streams.tokens);
 	stream_move(raw, &f->streams.addresses);
 	stream_move(raw, &f->streams.details);
-	for (; blocks && f->blocks_written < blocks->count; f->blocks_written++, c.blocks++)
-		block_put(raw, &blocks->entry[f->blocks_written]);
+	stream_move(raw, &f->blocks);
 	bytes_put(raw, f->pages.data, pages);
 	chunk_write(f, &c);
 	if (pages)
 		memmove(f->pages.data, f->pages.data + pages, f->pages.count - pages);
 	f->pages.count -= pages;
-	f->pages_written += f->chunk_pages;
-	f->chunk_events = f->chunk_pages = 0;
+	f->chunk_events = f->chunk_blocks = f->chunk_pages = 0;
 	f->chunk_instructions = f->instructions;
 	f->chunk_first = f->events;
 	codec_reset(&f->codec);
 }
 
 /* The page sink and the event of a page come separately, in either order: a chunk ends only where both are there. */
+static bool chunk_whole(const struct trace_file *f)
+{
+	return f->pages.count >= (size_t)f->chunk_pages * PAGE_RECORD;
+}
+
 static bool chunk_ready(const struct trace_file *f)
 {
-	return (f->chunk_events >= TRACE_CHUNK_EVENTS || f->pages.count >= TRACE_RAW_LIMIT / 4) && f->pages.count >= (size_t)f->chunk_pages * PAGE_RECORD;
+	return (f->chunk_events >= TRACE_CHUNK_EVENTS || f->pages.count + f->blocks.count >= TRACE_RAW_LIMIT / 4) && chunk_whole(f);
+}
+
+/* Room in `written` for an id. */
+static bool written_grow(struct trace_file *f, uint32_t id)
+{
+	uint32_t count = id * 2 + 1024;
+	uint8_t *written = id < TRACE_BLOCK_LIMIT ? realloc(f->written, count) : NULL;
+	if (!written) {
+		f->memory = true;
+		return false;
+	}
+	memset(written + f->written_count, 0, count - f->written_count);
+	f->written = written;
+	f->written_count = count;
+	return true;
+}
+
+/* An event names a block: its description travels with this chunk, unless one before has it. */
+static void file_block(struct trace_file *f, uint32_t id, const struct block_dictionary *blocks)
+{
+	if (id >= f->written_count && !written_grow(f, id))
+		return;
+	if (f->written[id] || !blocks || id >= blocks->count)
+		return;
+	f->written[id] = 1;
+	f->chunk_blocks++;
+	block_put(&f->blocks, id, &blocks->entry[id]);
+}
+
+void trace_file_blocks_freed(struct trace_file *f, const uint8_t *kept)
+{
+	if (!chunk_whole(f))
+		f->memory = true; /* a page without contents: only when a buffer could not grow */
+	else if (f->chunk_events)
+		chunk_seal(f);
+	for (uint32_t id = 0; id < f->written_count; id++)
+		f->written[id] &= f->written[id] && kept[id];
 }
 
 static void file_count(struct trace_file *f, const struct event *e)
@@ -188,11 +232,13 @@ void trace_file_events(struct trace_file *f, const struct event *first, const st
 	for (; first != end; first++) {
 		if (!codec_stores(first->kind))
 			continue;
+		if (first->kind == EV_BLOCK)
+			file_block(f, first->id, blocks);
 		codec_encode(&f->codec, &f->streams, first, first + 1);
 		file_count(f, first);
 	}
 	if (chunk_ready(f))
-		chunk_seal(f, blocks);
+		chunk_seal(f);
 }
 
 void trace_file_page(struct trace_file *f, uint64_t gpa, const uint8_t *bytes)
@@ -264,19 +310,21 @@ static void file_destroy(struct trace_file *f)
 	bytes_destroy(&f->streams.tokens);
 	bytes_destroy(&f->streams.addresses);
 	bytes_destroy(&f->streams.details);
+	bytes_destroy(&f->blocks);
 	bytes_destroy(&f->pages);
+	free(f->written);
 	bytes_destroy(&f->raw);
 	bytes_destroy(&f->packed);
 	free(f->row);
 	free(f);
 }
 
-bool trace_file_close(struct trace_file *f, const struct run_result *result, const struct block_dictionary *blocks, char *error, size_t error_size)
+bool trace_file_close(struct trace_file *f, const struct run_result *result, char *error, size_t error_size)
 {
-	if (f->chunk_pages * (uint64_t)PAGE_RECORD > f->pages.count)
-		f->memory = true; /* a page without contents: only when a buffer could not grow */
+	if (!chunk_whole(f))
+		f->memory = true; /* as above */
 	else if (f->chunk_events)
-		chunk_seal(f, blocks);
+		chunk_seal(f);
 	if (result) {
 		closing_write(f, result);
 		index_write(f);

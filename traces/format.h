@@ -6,12 +6,16 @@
  *   chunk   = "CHNK" | u32 type (0 events, 1 closing) | u32 packed | u32 raw | u32 events | u32 blocks | u32 pages | u64 instructions before | u64 events before | u32 crc | packed bytes
  *             crc over the fields from `type` to `events before`, then the packed bytes (zlib)
  *   raw     = varint n1 n2 n3 | n1 tokens | n2 addresses | n3 details (codec.h) | blocks | pages (u64 gpa, 4096 bytes)
- *   block   = u16 bytes | u8 insns end mode loads stores sensitive_count | u64 sensitive | code       dictionary entries that are new with this chunk; ids count up
+ *   block   = u32 id | u16 bytes | u8 insns end mode loads stores sensitive_count | u64 sensitive | code       what an id stands for from this chunk on: those that its events name first, and those
+ *             whose id stood for another block before (code that writes itself)
  *   closing = u32 end | i32 exit code | u32 width | u64 state hash, instructions, events | u16 n | n times u64 count by kind | u32 n | n times (string name, u64 value): statistics of the run
  *   index   = "INDX" | u32 n | n times (u64 offset, u64 instructions before, u64 events before) | u32 crc
  *   footer  = "RSFT" | u64 offset of the index | u32 crc of that offset
  *
- * All little-endian. Version 1: the first. A reader refuses versions it does not know.
+ * All little-endian. A reader refuses versions other than its own.
+ * Version 1: the first.
+ * Version 2: addresses are also expected at their distance from the access before, events behind a REP in places of their own, four times as many events a chunk (half the bytes);
+ *            blocks carry their id, so that a recorder need not remember all blocks there ever were.
  */
 #ifndef TRACES_FORMAT_H
 #define TRACES_FORMAT_H
@@ -20,16 +24,17 @@
 #include <stdio.h>
 
 #define TRACE_MAGIC "RINGSIDE"
-#define TRACE_VERSION 1u
+#define TRACE_VERSION 2u
 #define TRACE_HEADER_LIMIT (1u << 20)   /* bytes of sections */
-#define TRACE_CHUNK_EVENTS (256u * 1024) /* the writer seals a chunk at about this many */
-#define TRACE_CHUNK_EVENT_LIMIT (1u << 20)
+#define TRACE_CHUNK_EVENTS (1u << 20) /* the writer seals a chunk at about this many */
+#define TRACE_CHUNK_EVENT_LIMIT (1u << 22)
 #define TRACE_RAW_LIMIT (1u << 26)      /* bytes of a chunk, unpacked */
 #define TRACE_PACKED_LIMIT (1u << 26)
 #define TRACE_CHUNK_HEAD 48u            /* bytes of a chunk before its packed bytes */
 #define TRACE_PAGE 4096u
 #define TRACE_INDEX_LIMIT (1u << 24)    /* rows */
 #define TRACE_STATS_LIMIT 1024u
+#define TRACE_BLOCK_LIMIT (1u << 22)    /* ids */
 
 struct trace_chunk { uint32_t type, packed, raw, events, blocks, pages; uint64_t instructions, first_event; };
 enum { TRACE_CHUNK_EVENTS_TYPE, TRACE_CHUNK_CLOSING_TYPE };
@@ -49,9 +54,11 @@ struct trace_file *trace_file_create(const char *path, char *error, size_t error
 /* Writes the header: first call after create. */
 void trace_file_header(struct trace_file *f, const struct trace_info *info, const struct trace_cpu *cpu);
 void trace_file_events(struct trace_file *f, const struct event *first, const struct event *end, const struct block_dictionary *blocks);
+/* From now on the ids whose kept[id] is 0 may stand for other blocks. Events that name them have been given. */
+void trace_file_blocks_freed(struct trace_file *f, const uint8_t *kept);
 void trace_file_page(struct trace_file *f, uint64_t gpa, const uint8_t *bytes);
 /* Closes with the result; result NULL: leaves the file without closing record, as a killed recorder would. Frees f. */
-bool trace_file_close(struct trace_file *f, const struct run_result *result, const struct block_dictionary *blocks, char *error, size_t error_size);
+bool trace_file_close(struct trace_file *f, const struct run_result *result, char *error, size_t error_size);
 
 /* Reading from any stream, which it closes. name: for messages. */
 struct trace_reader *trace_reader_open_stream(FILE *in, const char *name, char *error, size_t error_size);

@@ -35,10 +35,11 @@ struct trace_reader {
 	size_t given, held;             /* events that the last batch gave; those behind it that start the next one */
 	uint8_t *pages;
 	size_t page_capacity;
-	struct block_static *block;
-	uint32_t blocks, block_capacity;
-	uint8_t **code;                 /* code bytes, one allocation a chunk */
-	size_t codes, code_capacity;
+	struct block_static *block;     /* by id; each with code bytes of its own */
+	uint8_t *defined;               /* by id, and one more that is 0: ids that stand for a block */
+	uint32_t blocks, block_capacity; /* the highest id and 1; room */
+	uint32_t *fresh;                /* ids defined since the last batch */
+	size_t fresh_count, fresh_capacity;
 	struct reader_stat *stat;
 	unsigned stats;
 };
@@ -73,7 +74,7 @@ static uint32_t chunk_parse(const uint8_t raw[TRACE_CHUNK_HEAD], struct trace_ch
 static bool chunk_plausible(const struct trace_chunk *c)
 {
 	return c->type <= TRACE_CHUNK_CLOSING_TYPE && c->packed <= TRACE_PACKED_LIMIT && c->raw <= TRACE_RAW_LIMIT && c->raw <= (uint64_t)c->packed * 1032 + 64 &&
-		c->events <= TRACE_CHUNK_EVENT_LIMIT && (uint64_t)c->pages * (8 + TRACE_PAGE) <= c->raw && (uint64_t)c->blocks * 16 <= c->raw;
+		c->events <= TRACE_CHUNK_EVENT_LIMIT && (uint64_t)c->pages * (8 + TRACE_PAGE) <= c->raw && (uint64_t)c->blocks * 20 <= c->raw;
 }
 
 /* Reads the head at `offset`. False: no whole chunk is there. */
@@ -123,7 +124,7 @@ static bool header_read(struct trace_reader *r, char *error, size_t error_size)
 	struct span s = { head + 8, head + sizeof head, false };
 	uint32_t version = span_u32(&s), n = span_u32(&s), crc = span_u32(&s);
 	if (version != TRACE_VERSION) {
-		snprintf(error, error_size, "%s: trace version %u, but this program reads version %u", r->name, version, TRACE_VERSION);
+		snprintf(error, error_size, "%s: trace version %u, but this program reads version %u: record the trace again", r->name, version, TRACE_VERSION);
 		return false;
 	}
 	if (n > TRACE_HEADER_LIMIT || n > r->info.file_bytes - sizeof head) {
@@ -287,7 +288,6 @@ struct trace_reader *trace_reader_open(const char *path, char *error, size_t err
 
 const struct trace_info *trace_reader_info(const struct trace_reader *r) { return &r->info; }
 const struct trace_cpu *trace_reader_cpu(const struct trace_reader *r) { return &r->cpu; }
-uint32_t trace_reader_blocks(const struct trace_reader *r) { return r->blocks; }
 const uint64_t *trace_reader_counts(const struct trace_reader *r) { return r->count_by_kind; }
 
 uint64_t trace_references(const uint64_t count_by_kind[EV_KIND_COUNT])
@@ -306,15 +306,25 @@ bool trace_reader_stat(const struct trace_reader *r, unsigned i, const char **na
 
 const struct block_static *trace_reader_block(const struct trace_reader *r, uint32_t id)
 {
-	return id < r->blocks ? &r->block[id] : NULL;
+	return id < r->blocks && r->defined[id] ? &r->block[id] : NULL;
+}
+
+const uint32_t *trace_reader_fresh(const struct trace_reader *r, size_t *count)
+{
+	*count = r->fresh_count;
+	return r->fresh;
 }
 
 static void blocks_forget(struct trace_reader *r)
 {
-	for (size_t i = 0; i < r->codes; i++)
-		free(r->code[i]);
-	r->codes = 0;
+	for (uint32_t id = 0; id < r->blocks; id++)
+		free((void *)(uintptr_t)r->block[id].code);
+	if (r->blocks) {
+		memset(r->block, 0, r->blocks * sizeof *r->block);
+		memset(r->defined, 0, r->blocks);
+	}
 	r->blocks = 0;
+	r->fresh_count = 0;
 }
 
 /* The chunk being read is done with. */
@@ -344,35 +354,54 @@ void trace_reader_close(struct trace_reader *r)
 	free(r->event);
 	free(r->pages);
 	free(r->block);
-	free(r->code);
+	free(r->defined);
+	free(r->fresh);
 	free(r->stat);
 	free(r);
 }
 
 /* ------------------------------------------------------------------ batches */
-static bool room_for_blocks(struct trace_reader *r, uint32_t more)
+/* Room for blocks up to that id. Memory that is not used is not touched. */
+static bool room_for_block(struct trace_reader *r, uint32_t id)
 {
-	if (r->codes == r->code_capacity) {
-		size_t capacity = r->code_capacity * 2 + 16;
-		uint8_t **code = realloc(r->code, capacity * sizeof *code);
-		if (!code)
-			return false;
-		r->code = code;
-		r->code_capacity = capacity;
+	if (id < r->block_capacity)
+		return true;
+	uint32_t capacity = id * 2 + 64;
+	struct block_static *block = calloc(capacity, sizeof *block);
+	uint8_t *defined = calloc(capacity + 1, 1);
+	if (!block || !defined) {
+		free(block);
+		free(defined);
+		return false;
 	}
-	if (r->block_capacity - r->blocks < more) {
-		uint32_t capacity = (r->blocks + more) * 2 + 64;
-		struct block_static *block = realloc(r->block, capacity * sizeof *block);
-		if (!block)
-			return false;
-		r->block = block;
-		r->block_capacity = capacity;
+	if (r->blocks) {
+		memcpy(block, r->block, r->blocks * sizeof *block);
+		memcpy(defined, r->defined, r->blocks);
 	}
+	free(r->block);
+	free(r->defined);
+	r->block = block;
+	r->defined = defined;
+	r->block_capacity = capacity;
 	return true;
 }
 
-static bool block_read(struct trace_reader *r, struct span *s, uint8_t *code, size_t *used)
+static bool room_for_fresh(struct trace_reader *r, size_t more)
 {
+	if (r->fresh_capacity - r->fresh_count >= more)
+		return true;
+	size_t capacity = (r->fresh_count + more) * 2;
+	uint32_t *fresh = realloc(r->fresh, capacity * sizeof *fresh);
+	if (!fresh)
+		return false;
+	r->fresh = fresh;
+	r->fresh_capacity = capacity;
+	return true;
+}
+
+static const char *block_read(struct trace_reader *r, struct span *s)
+{
+	uint32_t id = span_u32(s);
 	struct block_static b = { .bytes = span_u16(s) };
 	b.insns = span_u8(s);
 	b.end = span_u8(s);
@@ -382,30 +411,31 @@ static bool block_read(struct trace_reader *r, struct span *s, uint8_t *code, si
 	b.sensitive_count = span_u8(s);
 	b.sensitive = span_u64(s);
 	const uint8_t *at = span_take(s, b.bytes);
-	if (!at || !b.bytes || b.bytes > BLOCK_MAX_BYTES || b.end > BLOCK_END_SYSTEM || (b.mode != 2 && b.mode != 4 && b.mode != 8))
-		return false;
-	memcpy(code + *used, at, b.bytes);
-	b.code = code + *used;
-	*used += b.bytes;
-	r->block[r->blocks++] = b;
-	return true;
+	if (!at || id >= TRACE_BLOCK_LIMIT || !b.bytes || b.bytes > BLOCK_MAX_BYTES || b.end > BLOCK_END_SYSTEM || (b.mode != 2 && b.mode != 4 && b.mode != 8))
+		return "a block is damaged";
+	uint8_t *code = malloc(b.bytes);
+	if (!code || !room_for_block(r, id)) {
+		free(code);
+		return "out of memory";
+	}
+	memcpy(code, at, b.bytes);
+	b.code = code;
+	free((void *)(uintptr_t)r->block[id].code);
+	r->block[id] = b;
+	r->defined[id] = 1;
+	r->blocks = id < r->blocks ? r->blocks : id + 1;
+	r->fresh[r->fresh_count++] = id;
+	return NULL;
 }
 
 static const char *blocks_read(struct trace_reader *r, struct span *s, uint32_t n)
 {
-	if (!n)
-		return NULL;
-	uint8_t *code = malloc(span_left(s) + 1);
-	if (!code || n > UINT32_MAX / 4 - r->blocks || !room_for_blocks(r, n)) {
-		free(code);
+	const char *wrong = NULL;
+	if (!room_for_fresh(r, n + 1u) || !room_for_block(r, 0))
 		return "out of memory";
-	}
-	r->code[r->codes++] = code;
-	size_t used = 0;
-	for (uint32_t i = 0; i < n; i++)
-		if (!block_read(r, s, code, &used))
-			return "a block is damaged";
-	return NULL;
+	for (uint32_t i = 0; !wrong && i < n; i++)
+		wrong = block_read(r, s);
+	return wrong;
 }
 
 static bool room_for_page(struct trace_reader *r, size_t page)
@@ -453,11 +483,14 @@ static void counts_unpack(uint64_t *count_by_kind, uint64_t packed)
 static const char *events_check(struct trace_reader *r, const struct event *e, const struct event *end, const struct event *all)
 {
 	const char *wrong = NULL;
-	uint64_t packed = 0, missing = 0;
+	const uint8_t *defined = r->defined;
+	uint32_t blocks = r->blocks;
+	uint64_t packed = 0;
+	bool missing = false;
 	for (; e < end; e++) {
 		if (__builtin_expect(e->kind <= EV_RMW, 1)) {
 			packed += 1ull << (10 * e->kind);
-			missing |= (e->kind == EV_BLOCK) & (e->id >= r->blocks);
+			missing |= (e->kind == EV_BLOCK) & !defined[e->id < blocks ? e->id : blocks];
 			continue;
 		}
 		r->count_by_kind[e->kind]++;
@@ -579,6 +612,7 @@ bool trace_reader_next(struct trace_reader *r, const struct event **events, size
 	*count = 0;
 	*events = NULL;
 	*pages = NULL;
+	r->fresh_count = 0;
 	while (!*count && (r->raw || r->next < r->end)) {
 		const char *wrong = r->raw ? NULL : chunk_begin(r);
 		if (!wrong)

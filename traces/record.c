@@ -16,6 +16,12 @@ static void writer_consume(void *self, const struct event *first, const struct e
 	trace_file_events(w->file, first, end, machine_blocks(w->machine));
 }
 
+static void writer_blocks_freed(void *self, const uint8_t *kept)
+{
+	struct trace_writer *w = self;
+	trace_file_blocks_freed(w->file, kept);
+}
+
 static void writer_page(void *self, uint64_t gpa, const uint8_t *bytes)
 {
 	struct trace_writer *w = self;
@@ -76,7 +82,8 @@ void trace_writer_start(struct trace_writer *w)
 		boot_note(&info.boot, machine_vmm(w->machine));
 	trace_cpu_save(&cpu, machine_cpu(w->machine));
 	trace_file_header(w->file, &info, &cpu);
-	machine_blocks(w->machine)->pinned = true; /* a trace names blocks by number to its end */
+	machine_blocks(w->machine)->watcher.self = w;
+	machine_blocks(w->machine)->watcher.freeing = writer_blocks_freed;
 	event_sink_attach(machine_events(w->machine), &w->consumer);
 	machine_mmu(w->machine)->page_sink = (struct page_sink){ w, writer_page };
 	w->started = true;
@@ -93,6 +100,7 @@ static void writer_detach(struct trace_writer *w)
 		*at = w->consumer.next;
 	s->on = s->consumers != NULL;
 	machine_mmu(w->machine)->page_sink = (struct page_sink){ 0 };
+	machine_blocks(w->machine)->watcher.freeing = NULL;
 }
 
 bool trace_writer_close(struct trace_writer *w, const struct run_result *result, char *error, size_t error_size)
@@ -101,7 +109,7 @@ bool trace_writer_close(struct trace_writer *w, const struct run_result *result,
 		event_drain(machine_events(w->machine));
 		writer_detach(w);
 	}
-	bool ok = trace_file_close(w->file, w->started ? result : NULL, machine_blocks(w->machine), error, error_size);
+	bool ok = trace_file_close(w->file, w->started ? result : NULL, error, error_size);
 	free(w->description);
 	free(w);
 	return ok;

@@ -9,6 +9,7 @@
 #include "format.h"
 
 #define NO_BLOCK UINT32_MAX
+#define PROGRESS_EVERY (1u << 20) /* instructions between two looks at the progress function */
 
 struct replay {
 	struct trace_reader *reader;
@@ -20,9 +21,12 @@ struct replay {
 	const struct event *end;       /* of the batch */
 	const uint8_t *page;           /* contents of the batch's next EV_TABLE_PAGE */
 	uint64_t retired;              /* instructions of all blocks so far, the running one included */
-	uint32_t last_block;           /* the last block, if nothing came between; else NO_BLOCK */
+	uint32_t *number;              /* by the trace's block id: the number in this machine's dictionary */
+	uint32_t numbers;
+	uint32_t last_block;           /* the trace's id of the last block, if nothing came between; else NO_BLOCK */
+	bool indirect;                 /* last_block is NO_BLOCK, and the block before ended in an indirect transfer */
 	bool failed;
-	char error[320];
+	char error[400];
 };
 
 typedef unsigned replay_fn(struct replay *p, const struct event *e);
@@ -51,8 +55,17 @@ static bool replay_access(struct replay *p, uint64_t gva, enum access access, bo
 /* The last block ended in an indirect transfer. */
 static bool replay_indirect(const struct replay *p)
 {
-	const struct block_static *b = p->last_block == NO_BLOCK ? NULL : trace_reader_block(p->reader, p->last_block);
+	if (p->last_block == NO_BLOCK)
+		return p->indirect;
+	const struct block_static *b = trace_reader_block(p->reader, p->last_block);
 	return b && (b->end == BLOCK_END_INDIRECT || b->end == BLOCK_END_INDIRECT_CALL || b->end == BLOCK_END_RET);
+}
+
+/* The guest's path is broken: an exception, an interrupt, a block cut short. */
+static void replay_break(struct replay *p)
+{
+	p->last_block = NO_BLOCK;
+	p->indirect = false;
 }
 
 static unsigned replay_block(struct replay *p, const struct event *e)
@@ -64,8 +77,8 @@ static unsigned replay_block(struct replay *p, const struct event *e)
 	if (!replay_access(p, e->addr, ACCESS_EXEC, false, e->flags & EVF_STRADDLE ? b->bytes : 1))
 		return replay_fail(p, "a fetch faults that did not when it was recorded", e);
 	if (cpu->vmm.block_enter && cpu->cpl < 3)
-		cpu->vmm.block_enter(cpu->vmm.self, cpu, e->id, e->addr, replay_indirect(p));
-	replay_pass(p, e);
+		cpu->vmm.block_enter(cpu->vmm.self, cpu, p->number[e->id], e->addr, replay_indirect(p));
+	event_put(p->events, EV_BLOCK, e->flags, e->aux, p->number[e->id], e->addr);
 	p->retired += e->aux;
 	p->last_block = e->id;
 	return 1;
@@ -77,7 +90,7 @@ static unsigned replay_cut(struct replay *p, const struct event *e)
 		return replay_fail(p, "more instructions are cut than ran", e);
 	p->retired -= e->id;
 	p->cpu->icount = p->retired;
-	p->last_block = NO_BLOCK;
+	replay_break(p);
 	replay_pass(p, e);
 	return 1;
 }
@@ -216,7 +229,7 @@ static void deliver_guarded(struct cpu *cpu, unsigned vector, int64_t error, boo
 static unsigned replay_exception(struct replay *p, const struct event *e)
 {
 	unsigned vector = e->id & 0xff;
-	p->last_block = NO_BLOCK;
+	replay_break(p);
 	replay_pass(p, e);
 	if (vector == VEC_PF && !(e->flags & EVF_SOFT))
 		p->cpu->cr2 = e->addr;
@@ -226,7 +239,7 @@ static unsigned replay_exception(struct replay *p, const struct event *e)
 
 static unsigned replay_interrupt(struct replay *p, const struct event *e)
 {
-	p->last_block = NO_BLOCK;
+	replay_break(p);
 	replay_pass(p, e);
 	deliver_guarded(p->cpu, e->id & 0xff, -1, false, true, 0);
 	return 1;
@@ -298,15 +311,51 @@ static replay_fn *const handlers[EV_MARK + 1] = {
 };
 
 /* ------------------------------------------------------------------ the whole */
-/* Blocks get the numbers they had: entered in the order of the recording. */
+static bool room_for_number(struct replay *p, uint32_t id)
+{
+	if (id < p->numbers)
+		return true;
+	uint32_t numbers = id * 2 + 64, *number = realloc(p->number, numbers * sizeof *number);
+	if (!number)
+		return false;
+	memset(number + p->numbers, 0xff, (numbers - p->numbers) * sizeof *number);
+	p->number = number;
+	p->numbers = numbers;
+	return true;
+}
+
+/* As a live run's block cache does: a guest that writes ever new code must not fill the dictionary. */
+static void replay_trim(struct replay *p, struct block_dictionary *d)
+{
+	uint8_t *kept = calloc(d->count, 1);
+	if (!kept)
+		return;
+	event_drain(p->events);
+	for (uint32_t id = 0; id < p->numbers; id++)
+		if (p->number[id] != NO_BLOCK)
+			kept[p->number[id]] = 1;
+	if (p->cpu->vmm.blocks_keep)
+		p->cpu->vmm.blocks_keep(p->cpu->vmm.self, kept);
+	block_dictionary_trim(d, kept);
+	free(kept);
+}
+
+/* Enters the blocks that the batch brings. Their numbers here are their own: the trace gives an id again, while a VMM may still know what it stood for. */
 static bool replay_blocks(struct replay *p)
 {
 	struct block_dictionary *d = machine_blocks(p->machine);
-	for (uint32_t id = d->count; id < trace_reader_blocks(p->reader); id++)
-		if (block_dictionary_enter(d, trace_reader_block(p->reader, id)) != id) {
-			snprintf(p->error, sizeof p->error, "block %u of the trace appears twice: the trace is damaged", id);
+	size_t n;
+	const uint32_t *fresh = trace_reader_fresh(p->reader, &n);
+	for (size_t i = 0; i < n; i++) {
+		uint32_t number = room_for_number(p, fresh[i]) ? block_dictionary_enter(d, trace_reader_block(p->reader, fresh[i])) : NO_BLOCK;
+		if (number == NO_BLOCK) {
+			snprintf(p->error, sizeof p->error, "out of memory for the trace's blocks");
 			return false;
 		}
+		p->number[fresh[i]] = number;
+	}
+	if (block_dictionary_crowded(d))
+		replay_trim(p, d);
 	return true;
 }
 
@@ -314,9 +363,9 @@ static bool replay_blocks(struct replay *p)
  * What the softtlb knows passes unchanged: no handler is called, and the event goes from batch to sink as it is. One row an event kind says what it looks up; kinds that need
  * their handler have rows that no access fits. `blocks`: no hook waits for them.
  */
-struct pass_row { uint8_t tag_at /* in struct fast_entry */, handled /* flags that need the handler */; uint16_t sized /* mask of aux: bytes */, retires /* mask of aux: instructions */, room /* it must end below, counted from the start of its page */; };
-#define PASS_ACCESS(tag) { offsetof(struct fast_entry, tag), EVF_FAULT | EVF_FETCH, 0xffff, 0, 0x1001 }
-#define PASS_BLOCK { offsetof(struct fast_entry, exec), EVF_FAULT | EVF_SUPERVISOR | EVF_STRADDLE, 0, 0xffff, 0x1001 }
+struct pass_row { uint8_t tag_at /* in struct fast_entry */, handled /* flags that need the handler */; uint16_t sized /* mask of aux: bytes */, retires /* mask of aux: instructions */; uint32_t named /* mask of id: a block */; uint16_t room /* it must end below, counted from the start of its page */; };
+#define PASS_ACCESS(tag) { offsetof(struct fast_entry, tag), EVF_FAULT | EVF_FETCH, 0xffff, 0, 0, 0x1001 }
+#define PASS_BLOCK { offsetof(struct fast_entry, exec), EVF_FAULT | EVF_SUPERVISOR | EVF_STRADDLE, 0, 0xffff, UINT32_MAX, 0x1001 }
 static const struct pass_row pass_rows[2][EV_MARK + 1] = { /* room 0: the handler's */
 	{ [EV_LOAD] = PASS_ACCESS(read), [EV_STORE] = PASS_ACCESS(write), [EV_RMW] = PASS_ACCESS(write) },
 	{ [EV_LOAD] = PASS_ACCESS(read), [EV_STORE] = PASS_ACCESS(write), [EV_RMW] = PASS_ACCESS(write), [EV_BLOCK] = PASS_BLOCK },
@@ -339,7 +388,8 @@ static const struct event *replay_pass_known(struct replay *p, const struct even
 		memcpy(&have, (const uint8_t *)&mem->table[addr >> 12 & mask] + row->tag_at, sizeof have);
 		if (have != ((addr & ~0xfffull) | tags[e->flags / EVF_SUPERVISOR & 1]) || (e->flags & row->handled) || (addr & 0xfff) + (e->aux & row->sized) >= row->room)
 			break;
-		event_write(to, e->kind, e->flags, e->aux, e->id, addr);
+		uint32_t number = p->number[e->id & row->named];
+		event_write(to, e->kind, e->flags, e->aux, row->named ? number : e->id, addr);
 		retired += e->aux & row->retires;
 		block = row->retires ? e : block;
 	}
@@ -382,6 +432,8 @@ static bool replay_batch(struct replay *p, const struct event *e, size_t count)
 			return false;
 		}
 	}
+	p->indirect = replay_indirect(p); /* before the next batch gives its id to another block */
+	p->last_block = NO_BLOCK;
 	return true;
 }
 
@@ -426,32 +478,42 @@ static bool replay_begin(struct replay *p)
 	return true;
 }
 
+static bool replay_all(struct replay *p, machine_progress *progress, void *self)
+{
+	const struct event *e;
+	size_t count;
+	uint64_t next = 0;
+	if (!replay_begin(p))
+		return false;
+	for (;;) {
+		if (!trace_reader_next(p->reader, &e, &count, &p->page, p->error, sizeof p->error))
+			return false;
+		if (!count)
+			return true;
+		if (!replay_blocks(p) || !replay_batch(p, e, count))
+			return false;
+		if (!progress || p->retired < next)
+			continue;
+		next = p->retired + PROGRESS_EVERY;
+		if (!progress(self, p->retired)) {
+			snprintf(p->error, sizeof p->error, "replay stopped");
+			return false;
+		}
+	}
+}
+
 bool trace_replay(struct trace_reader *r, struct machine *m, machine_progress *progress, void *self, char *error, size_t error_size)
 {
 	struct replay p = { .reader = r, .machine = m, .cpu = machine_cpu(m), .mmu = machine_mmu(m), .vmm = machine_vmm(m), .events = machine_events(m), .last_block = NO_BLOCK };
 	const struct trace_info *info = trace_reader_info(r);
-	const struct event *e;
-	size_t count;
 
 	if (!replay_fits(info, m, error, error_size))
 		return false;
-	if (!replay_begin(&p)) {
-		snprintf(error, error_size, "%s", p.error);
+	bool ok = room_for_number(&p, 0) && replay_all(&p, progress, self);
+	free(p.number);
+	if (!ok) {
+		snprintf(error, error_size, "%s", p.error[0] ? p.error : "out of memory");
 		return false;
-	}
-	for (;;) {
-		if (!trace_reader_next(r, &e, &count, &p.page, error, error_size))
-			return false;
-		if (!count)
-			break;
-		if (!replay_blocks(&p) || !replay_batch(&p, e, count)) {
-			snprintf(error, error_size, "%s", p.error);
-			return false;
-		}
-		if (progress && !progress(self, p.retired)) {
-			snprintf(error, error_size, "replay stopped");
-			return false;
-		}
 	}
 	p.cpu->icount = p.retired;
 	event_drain(p.events);

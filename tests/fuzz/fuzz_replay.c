@@ -68,7 +68,7 @@ static bool trace_make(struct maker *m, const char *path, uint8_t start)
 			trace_file_page(f, m->event[i].addr, m->page);
 	}
 	trace_file_events(f, m->event, m->event + m->events, &blocks);
-	bool ok = trace_file_close(f, &r, &blocks, error, sizeof error);
+	bool ok = trace_file_close(f, &r, error, sizeof error);
 	block_dictionary_destroy(&blocks);
 	return ok;
 }
