@@ -1,10 +1,12 @@
 /*
  * Proves: several machines run in one process on threads and share nothing: every technique, in both widths, gives on threads the JSON, byte for byte, that it gives alone. Guest memory
- * costs real memory only where it was touched. A guest that writes ever new code does not fill real memory with what is remembered of it, and forgetting that changes no statistic.
+ * costs real memory only where it was touched. A guest that writes ever new code does not fill real memory with what is remembered of it, and forgetting that changes no statistic,
+ * neither when it is recorded: the trace then gives block ids again, and replays to every statistic of the run.
  * Reference: the same machines one after another; the kernel's own count of resident pages (/proc/self/statm); the same run with a dictionary that forgets nothing.
  * Under -fsanitize=thread (CMAKE_C_FLAGS) the first test is the proof that there is no race; the second then measures that sanitizer's own memory, and fails.
  */
 #include "../analysis/results.h"
+#include "../traces/trace.h"
 #include "guest_config.h"
 #include <CUnit/Basic.h>
 #include <pthread.h>
@@ -199,6 +201,71 @@ static void test_endless_code(void)
 	}
 }
 
+/* ---- the same, recorded ---- */
+
+static unsigned stats_different;
+
+static bool stat_compare(void *self, const char *name, uint64_t value)
+{
+	const struct trace_reader *t = self;
+	const char *recorded;
+	uint64_t before;
+	for (unsigned i = 0; trace_reader_stat(t, i, &recorded, &before); i++)
+		stats_different += !strcmp(recorded, name) && before != value;
+	return true;
+}
+
+/* Replays under a technique. Returns the size that its dictionary grew to. */
+static uint32_t code_replay(const char *path, struct machine_config c, const struct technique *t, bool check)
+{
+	char error[640] = "";
+	struct run_result *r = calloc(1, sizeof *r);
+	snprintf(c.technique, sizeof c.technique, "%s", t->name);
+	struct trace_reader *reader = trace_reader_open(path, error, sizeof error);
+	CU_ASSERT_FATAL(reader != NULL);
+	struct machine *m = machine_create(&c, error, sizeof error);
+	CU_ASSERT_TRUE(trace_replay(reader, m, NULL, NULL, error, sizeof error));
+	machine_result(m, r);
+	uint32_t count = machine_blocks(m)->count;
+	stats_different = 0;
+	if (check)
+		trace_result_stats(r, stat_compare, reader);
+	CU_ASSERT_EQUAL(stats_different, 0);
+	machine_destroy(m);
+	trace_reader_close(reader);
+	free(r);
+	return count;
+}
+
+/* A recorder forgets blocks as the machine does, gives their ids again in the file, and a replay follows. */
+static void test_endless_recording(void)
+{
+	static const unsigned kinds[] = { TECHNIQUE_NATIVE, TECHNIQUE_BT };
+	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		struct machine_config c;
+		struct run_result *r = calloc(1, sizeof *r);
+		char path[] = "/tmp/ringside-scale-XXXXXX", error[640] = "";
+		int fd = mkstemp(path);
+		guest_config(&c, &techniques[kinds[i]], 32, "", 4);
+		snprintf(c.core, sizeof c.core, "fixed");
+		c.block_cache_bytes = 4u << 20;
+		struct machine *m = guest_make(&c, 1, ROUNDS);
+		struct trace_writer *w = trace_writer_open(path, m, "", error, sizeof error);
+		CU_ASSERT_FATAL(fd >= 0 && w != NULL);
+		close(fd);
+		trace_writer_start(w);
+		CU_ASSERT_EQUAL(machine_run(m), END_EXIT);
+		machine_result(m, r);
+		CU_ASSERT_TRUE(trace_writer_close(w, r, error, sizeof error));
+		CU_ASSERT(machine_blocks(m)->count < ROUNDS * 3 / 4);
+		machine_destroy(m);
+		free(r);
+		CU_ASSERT(code_replay(path, c, &techniques[kinds[i]], true) < ROUNDS);
+		CU_ASSERT(code_replay(path, c, &techniques[TECHNIQUE_SHADOW], false) < ROUNDS);
+		unlink(path);
+	}
+}
+
 int main(void)
 {
 	CU_initialize_registry();
@@ -206,6 +273,7 @@ int main(void)
 	CU_add_test(s, "machines on threads", test_threads);
 	CU_add_test(s, "memory is what was touched", test_memory);
 	CU_add_test(s, "code without end", test_endless_code);
+	CU_add_test(s, "code without end, recorded", test_endless_recording);
 	CU_basic_run_tests();
 	unsigned failures = CU_get_number_of_failures();
 	CU_cleanup_registry();

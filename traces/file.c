@@ -192,6 +192,12 @@ static bool written_grow(struct trace_file *f, uint32_t id)
 	return true;
 }
 
+static void file_block_put(struct trace_file *f, uint32_t id, const struct block_static *b)
+{
+	block_put(&f->blocks, id, b);
+	f->chunk_blocks++;
+}
+
 /* An event names a block: its description travels with this chunk, unless one before has it. */
 static void file_block(struct trace_file *f, uint32_t id, const struct block_dictionary *blocks)
 {
@@ -200,18 +206,22 @@ static void file_block(struct trace_file *f, uint32_t id, const struct block_dic
 	if (f->written[id] || !blocks || id >= blocks->count)
 		return;
 	f->written[id] = 1;
-	f->chunk_blocks++;
-	block_put(&f->blocks, id, &blocks->entry[id]);
+	file_block_put(f, id, &blocks->entry[id]);
 }
 
 void trace_file_blocks_freed(struct trace_file *f, const uint8_t *kept)
 {
+	static const struct block_static nothing = { .bytes = 0 };
 	if (!chunk_whole(f))
 		f->memory = true; /* a page without contents: only when a buffer could not grow */
 	else if (f->chunk_events)
 		chunk_seal(f);
-	for (uint32_t id = 0; id < f->written_count; id++)
-		f->written[id] &= f->written[id] && kept[id];
+	for (uint32_t id = 0; id < f->written_count; id++) {
+		if (!f->written[id] || kept[id])
+			continue;
+		f->written[id] = 0;
+		file_block_put(f, id, &nothing);
+	}
 }
 
 static void file_count(struct trace_file *f, const struct event *e)

@@ -7,7 +7,7 @@
  *             crc over the fields from `type` to `events before`, then the packed bytes (zlib)
  *   raw     = varint n1 n2 n3 | n1 tokens | n2 addresses | n3 details (codec.h) | blocks | pages (u64 gpa, 4096 bytes)
  *   block   = u32 id | u16 bytes | u8 insns end mode loads stores sensitive_count | u64 sensitive | code       what an id stands for from this chunk on: those that its events name first, and those
- *             whose id stood for another block before (code that writes itself)
+ *             whose id stood for another block before (code that writes itself); without bytes: the id stands for nothing
  *   closing = u32 end | i32 exit code | u32 width | u64 state hash, instructions, events | u16 n | n times u64 count by kind | u32 n | n times (string name, u64 value): statistics of the run
  *   index   = "INDX" | u32 n | n times (u64 offset, u64 instructions before, u64 events before) | u32 crc
  *   footer  = "RSFT" | u64 offset of the index | u32 crc of that offset

@@ -411,9 +411,9 @@ static const char *block_read(struct trace_reader *r, struct span *s)
 	b.sensitive_count = span_u8(s);
 	b.sensitive = span_u64(s);
 	const uint8_t *at = span_take(s, b.bytes);
-	if (!at || id >= TRACE_BLOCK_LIMIT || !b.bytes || b.bytes > BLOCK_MAX_BYTES || b.end > BLOCK_END_SYSTEM || (b.mode != 2 && b.mode != 4 && b.mode != 8))
+	if (!at || id >= TRACE_BLOCK_LIMIT || b.bytes > BLOCK_MAX_BYTES || b.end > BLOCK_END_SYSTEM || (b.mode != 2 && b.mode != 4 && b.mode != 8 && b.bytes))
 		return "a block is damaged";
-	uint8_t *code = malloc(b.bytes);
+	uint8_t *code = malloc(b.bytes + 1u);
 	if (!code || !room_for_block(r, id)) {
 		free(code);
 		return "out of memory";
@@ -422,7 +422,7 @@ static const char *block_read(struct trace_reader *r, struct span *s)
 	b.code = code;
 	free((void *)(uintptr_t)r->block[id].code);
 	r->block[id] = b;
-	r->defined[id] = 1;
+	r->defined[id] = b.bytes != 0;
 	r->blocks = id < r->blocks ? r->blocks : id + 1;
 	r->fresh[r->fresh_count++] = id;
 	return NULL;

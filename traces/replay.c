@@ -23,6 +23,7 @@ struct replay {
 	uint64_t retired;              /* instructions of all blocks so far, the running one included */
 	uint32_t *number;              /* by the trace's block id: the number in this machine's dictionary */
 	uint32_t numbers;
+	uint32_t gone;                 /* ids that the trace has taken away since the dictionary was trimmed */
 	uint32_t last_block;           /* the trace's id of the last block, if nothing came between; else NO_BLOCK */
 	bool indirect;                 /* last_block is NO_BLOCK, and the block before ended in an indirect transfer */
 	bool failed;
@@ -337,24 +338,33 @@ static void replay_trim(struct replay *p, struct block_dictionary *d)
 	if (p->cpu->vmm.blocks_keep)
 		p->cpu->vmm.blocks_keep(p->cpu->vmm.self, kept);
 	block_dictionary_trim(d, kept);
+	p->gone = 0;
 	free(kept);
 }
 
-/* Enters the blocks that the batch brings. Their numbers here are their own: the trace gives an id again, while a VMM may still know what it stood for. */
+/* Enters a block of the trace, if the id stands for one. Its number here is its own: the trace gives an id again, while a VMM may still know what it stood for. */
+static bool replay_number(struct replay *p, uint32_t id)
+{
+	const struct block_static *b = trace_reader_block(p->reader, id);
+	if (!room_for_number(p, id))
+		return false;
+	p->gone += !b;
+	p->number[id] = b ? block_dictionary_enter(machine_blocks(p->machine), b) : NO_BLOCK;
+	return !b || p->number[id] != NO_BLOCK;
+}
+
+/* What the batch brings and takes away. */
 static bool replay_blocks(struct replay *p)
 {
 	struct block_dictionary *d = machine_blocks(p->machine);
 	size_t n;
 	const uint32_t *fresh = trace_reader_fresh(p->reader, &n);
-	for (size_t i = 0; i < n; i++) {
-		uint32_t number = room_for_number(p, fresh[i]) ? block_dictionary_enter(d, trace_reader_block(p->reader, fresh[i])) : NO_BLOCK;
-		if (number == NO_BLOCK) {
+	for (size_t i = 0; i < n; i++)
+		if (!replay_number(p, fresh[i])) {
 			snprintf(p->error, sizeof p->error, "out of memory for the trace's blocks");
 			return false;
 		}
-		p->number[fresh[i]] = number;
-	}
-	if (block_dictionary_crowded(d))
+	if (block_dictionary_crowded(d) || p->gone > d->live / 4)
 		replay_trim(p, d);
 	return true;
 }

@@ -54,7 +54,7 @@ const uint64_t *trace_reader_counts(const struct trace_reader *r);
 uint64_t trace_references(const uint64_t count_by_kind[EV_KIND_COUNT]);
 /* Static block facts by id, as of the last batch: later ones may bring an id with another block. NULL: none. */
 const struct block_static *trace_reader_block(const struct trace_reader *r, uint32_t id);
-/* The ids that the last batch brought, or brought again: what they stand for holds from its first event. */
+/* The ids that the last batch brought, brought again or took away: what they stand for holds from its first event. */
 const uint32_t *trace_reader_fresh(const struct trace_reader *r, size_t *count);
 /* Statistics of the recorded run by name (instructions, cycles, cause.*, exit.*, tlb.*, ...); false: no more. */
 bool trace_reader_stat(const struct trace_reader *r, unsigned i, const char **name, uint64_t *value);
