@@ -38,19 +38,23 @@ static int run_config(const struct options *o, const struct config *c, const cha
 	return run_status(&r.result);
 }
 
-/* The reference interpreter beside the configured engine; beside itself, the threaded one. */
+/* Every engine beside the reference interpreter. */
 static int run_lockstep(const struct config *c)
 {
-	enum { STEP = 4096 };
+	enum { ENGINES = 8 };
+	const struct engine *list[ENGINES] = { engine_find("switch") };
 	struct machine_config m;
 	struct lockstep_report r;
 	char error[640];
+	unsigned n = 1;
 	if (!config_machine(c, NULL, &m, error, sizeof error))
 		return complain(STATUS_USAGE, "%s", error);
-	const char *reference = strcmp(m.engine, "switch") ? "switch" : "threaded";
-	if (!lockstep_run(&m, reference, STEP, &r, error, sizeof error))
+	for (const struct engine *e = engines; e->name && n < ENGINES - 1; e++)
+		if (e != list[0])
+			list[n++] = e;
+	if (!lockstep_run(&m, list, LOCKSTEP_TURN, &r, error, sizeof error))
 		return complain(STATUS_FAILED, "%s", error);
-	lockstep_print(stdout, &r, reference, m.engine);
+	lockstep_print(stdout, &r, list);
 	return r.differ ? STATUS_FAILED : STATUS_GOOD;
 }
 

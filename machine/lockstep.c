@@ -1,183 +1,219 @@
 #include "lockstep.h"
 #include "../isa/block.h"
-#include <inttypes.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
+#include "machine_private.h"
+
+enum { ENGINES_MOST = 8 };
+
+struct side { const struct engine *engine; struct machine *machine; bool chained; };
 
 struct lockstep {
 	const struct machine_config *config;
-	const char *reference;
-	struct machine *side[2]; /* the reference, the engine under test */
-	uint64_t step;
+	uint64_t turn;
+	struct side side[2 * ENGINES_MOST]; /* [0]: the reference, block by block */
+	unsigned sides;
+	struct lockstep_report *report;
 };
 
-/* ---- what a guest can see ---- */
-struct visible {
-	const char *name;
-	size_t offset;
-	unsigned size, count;
-};
-#define ONE(name, member) { name, offsetof(struct cpu, member), sizeof(((struct cpu *)0)->member), 1 }
-static const struct visible visible[] = {
-	{ "reg", offsetof(struct cpu, reg), 8, 16 }, /* not the temporaries */
-	ONE("rip", rip), ONE("icount", icount), ONE("cpl", cpl), ONE("cr0", cr0), ONE("cr2", cr2), ONE("cr3", cr3), ONE("cr4", cr4), ONE("cr8", cr8), ONE("efer", efer),
-	{ "dr", offsetof(struct cpu, dr), 8, 8 }, ONE("mxcsr", mxcsr), { "xmm", offsetof(struct cpu, xmm), 16, 16 }, ONE("sti shadow", shadow_sti), ONE("ss shadow", shadow_ss),
-	ONE("stop", stop), ONE("gdt", gdtr.base), ONE("idt", idtr.base),
-	ONE("es", seg[SEG_ES].selector), ONE("cs", seg[SEG_CS].selector), ONE("ss", seg[SEG_SS].selector), ONE("ds", seg[SEG_DS].selector), ONE("fs", seg[SEG_FS].selector),
-	ONE("gs", seg[SEG_GS].selector), ONE("fs base", seg[SEG_FS].base), ONE("gs base", seg[SEG_GS].base), ONE("kernel gs", kernel_gs_base), ONE("ldtr", ldtr.selector), ONE("tr", tr.selector),
-};
-
-static void value_print(char to[40], const uint8_t *from, unsigned size)
-{
-	unsigned n = (unsigned)snprintf(to, 40, "0x");
-	for (unsigned i = size; i-- > 0;)
-		n += (unsigned)snprintf(to + n, 40 - n, "%02x", from[i]);
-}
-
-static struct lockstep_line *line_add(struct lockstep_report *r, const char *name)
-{
-	struct lockstep_line *l = &r->line[r->lines < LOCKSTEP_LINES - 1 ? r->lines++ : LOCKSTEP_LINES - 1];
-	snprintf(l->name, sizeof l->name, "%s", name);
-	return l;
-}
-
-static void field_compare(const struct visible *v, const struct cpu *a, const struct cpu *b, struct lockstep_report *r)
-{
-	static const char *const registers[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
-	for (unsigned i = 0; i < v->count; i++) {
-		const uint8_t *x = (const uint8_t *)a + v->offset + i * v->size, *y = (const uint8_t *)b + v->offset + i * v->size;
-		if (!memcmp(x, y, v->size))
-			continue;
-		char name[16];
-		snprintf(name, sizeof name, v->count > 1 ? "%.11s%u" : "%.15s", v->name, i);
-		struct lockstep_line *l = line_add(r, v->offset == offsetof(struct cpu, reg) ? registers[i] : name);
-		value_print(l->reference, x, v->size);
-		value_print(l->tested, y, v->size);
-	}
-}
-
-/* Writes a line for each difference. */
-static bool states_differ(const struct lockstep *l, struct lockstep_report *r)
-{
-	const struct cpu *a = machine_cpu(l->side[0]), *b = machine_cpu(l->side[1]);
-	r->lines = 0;
-	for (unsigned i = 0; i < sizeof visible / sizeof *visible; i++)
-		field_compare(&visible[i], a, b, r);
-	if (cpu_eflags(a) != cpu_eflags(b)) {
-		struct lockstep_line *line = line_add(r, "eflags");
-		snprintf(line->reference, sizeof line->reference, "0x%08x", cpu_eflags(a));
-		snprintf(line->tested, sizeof line->tested, "0x%08x", cpu_eflags(b));
-	}
-	return r->lines != 0;
-}
-
-/* ---- running ---- */
+/* ---- making ---- */
 static void lockstep_close(struct lockstep *l)
 {
-	for (unsigned i = 0; i < 2; i++) {
-		if (l->side[i])
-			machine_destroy(l->side[i]);
-		l->side[i] = NULL;
+	for (unsigned i = 0; i < l->sides; i++) {
+		machine_destroy(l->side[i].machine);
+		l->side[i].machine = NULL;
 	}
 }
 
 static bool lockstep_open(struct lockstep *l, char *error, size_t error_size)
 {
-	for (unsigned i = 0; i < 2; i++) {
-		struct machine_config c = *l->config;
-		if (i == 0)
-			snprintf(c.engine, sizeof c.engine, "%s", l->reference);
-		l->side[i] = machine_create(&c, error, error_size);
-		if (!l->side[i] || !machine_load(l->side[i], error, error_size)) {
+	for (unsigned i = 0; i < l->sides; i++) {
+		struct side *s = &l->side[i];
+		s->machine = machine_create(l->config, error, error_size);
+		if (!s->machine || !machine_load(s->machine, error, error_size)) {
 			lockstep_close(l);
 			return false;
 		}
+		s->machine->engine = s->engine;
 	}
 	return true;
 }
 
-/* Both machines take one turn; false: the reference's guest has ended. */
-static bool lockstep_turn(struct lockstep *l, uint64_t budget)
+static void sides_choose(struct lockstep *l, const struct engine *const engine[])
 {
-	bool more = machine_turn(l->side[0], budget);
-	machine_turn(l->side[1], budget);
-	return more;
+	l->side[l->sides++] = (struct side){ engine[0], NULL, false };
+	for (unsigned i = 1; engine[i] && i < ENGINES_MOST; i++)
+		for (unsigned chained = 0; chained < 2; chained++)
+			l->side[l->sides++] = (struct side){ engine[i], NULL, chained };
 }
 
-/* From the start: `turns` turns that are known to agree, and one of `last` instructions. Returns whether the states differ after it. */
-static bool lockstep_probe(struct lockstep *l, uint64_t turns, uint64_t last, struct lockstep_report *r)
+/* ---- running ---- */
+
+/* Turns are long, short and in between, so that chains are entered and left in many places. */
+static uint64_t turn_length(const struct lockstep *l, uint64_t turn)
 {
-	char error[640];
-	lockstep_close(l);
-	if (!lockstep_open(l, error, sizeof error))
-		return true;
-	for (uint64_t i = 0; i < turns; i++)
-		lockstep_turn(l, l->step);
-	lockstep_turn(l, last);
-	return states_differ(l, r);
+	const uint64_t length = turn % 4 == 0 ? l->turn : 1 + hash_word(turn, 0) % (turn % 4 == 1 ? 16 : turn % 4 == 2 ? 128 : 1024);
+	return length < l->turn ? length : l->turn;
 }
 
-static void block_report(const struct lockstep *l, struct lockstep_report *r)
+/* To the first block boundary where the machine has spent `until` of engine budget. False: its guest has ended. */
+static bool machine_advance(struct machine *m, uint64_t until)
 {
-	const struct cpu *cpu = machine_cpu(l->side[0]);
-	const struct block *b = cpu->block;
-	r->boundary = cpu->icount;
-	if (!b || b->bytes > LOCKSTEP_CODE || b->straddle || b->hpa + b->bytes > cpu->phys->size)
+	while (m->spent < until)
+		if (!machine_turn(m, until - m->spent))
+			return false;
+	return true;
+}
+
+static void block_report(const struct machine *m, struct lockstep_report *r)
+{
+	const struct block *b = m->cpu.block;
+	r->boundary = m->cpu.icount;
+	if (!b || b->bytes > LOCKSTEP_CODE || b->straddle || !phys_ptr(&m->phys, b->hpa, b->bytes))
 		return;
 	r->pc = b->pc;
 	r->mode = b->key & KEY_CODE_SIZE;
 	r->bytes = b->bytes;
-	memcpy(r->code, cpu->phys->bytes + b->hpa, b->bytes);
+	memcpy(r->code, m->phys.bytes + b->hpa, b->bytes);
 }
 
-/* The shortest turn after the agreeing ones that shows a difference. */
-static void lockstep_narrow(struct lockstep *l, struct lockstep_report *r)
+static bool side_differs(struct lockstep *l, struct side *s, bool memory)
 {
-	uint64_t good = 0, bad = l->step;
+	struct lockstep_report *r = l->report;
+	r->differ = lockstep_states_differ(l->side[0].machine, s->machine, memory, r);
+	if (!r->differ)
+		return false;
+	r->tested = s->engine;
+	r->chained = s->chained;
+	block_report(l->side[0].machine, r);
+	return true;
+}
+
+/* The reference and those that go with it take one block each, and are compared; to where the reference has spent `until`. False: the guest has ended, or something differs. */
+static bool blocks_run(struct lockstep *l, uint64_t until)
+{
+	struct machine *reference = l->side[0].machine;
+	while (reference->spent < until) {
+		const bool more = machine_turn(reference, 1);
+		for (unsigned i = 1; i < l->sides; i++) {
+			if (l->side[i].chained)
+				continue;
+			machine_turn(l->side[i].machine, 1);
+			if (side_differs(l, &l->side[i], false))
+				return false;
+		}
+		if (!more)
+			return false;
+		l->report->blocks++;
+		l->report->instructions = reference->cpu.icount;
+	}
+	return true;
+}
+
+/* One turn of everybody. False: the guest has ended, or something differs. */
+static bool turn_run(struct lockstep *l, uint64_t length, bool memory)
+{
+	const uint64_t until = l->side[0].machine->spent + length;
+	const bool more = blocks_run(l, until);
+	for (unsigned i = 1; i < l->sides && !l->report->differ; i++) {
+		if (l->side[i].chained)
+			machine_advance(l->side[i].machine, more ? until : UINT64_MAX);
+		if ((l->side[i].chained || memory || !more) && side_differs(l, &l->side[i], memory || !more))
+			return false;
+	}
+	return more && !l->report->differ;
+}
+
+/* ---- narrowing a difference down to a block ---- */
+
+/* A turn of both. Up to `good`, where all is known to be well, the reference need not stop at every block. */
+static bool probe_turn(struct lockstep *l, uint64_t to, uint64_t good)
+{
+	struct machine *reference = l->side[0].machine, *tested = l->side[1].machine;
+	bool more = true;
+	while (more && reference->spent < to)
+		more = machine_turn(reference, reference->spent < good ? to - reference->spent : 1);
+	if (!more)
+		to = UINT64_MAX;
+	while (tested->spent < to && machine_turn(tested, l->side[1].chained ? to - tested->spent : 1))
+		;
+	return more;
+}
+
+/* The reference and one side, from the start to where the reference has spent `until`: do they differ there? */
+static bool probe(const struct lockstep *from, unsigned side, uint64_t until, uint64_t good, struct lockstep_report *r)
+{
+	char error[640];
+	struct lockstep l = { .config = from->config, .turn = from->turn, .side = { from->side[0], from->side[side] }, .sides = 2, .report = r };
+	bool more = true;
+	*r = (struct lockstep_report){ 0 };
+	l.side[0].machine = l.side[1].machine = NULL;
+	if (!lockstep_open(&l, error, sizeof error))
+		return true;
+	const struct machine *reference = l.side[0].machine;
+	for (uint64_t turn = 0; more && reference->spent < until; turn++) {
+		const uint64_t length = turn_length(&l, turn), left = until - reference->spent;
+		more = probe_turn(&l, reference->spent + (length < left ? length : left), good);
+	}
+	const bool differ = side_differs(&l, &l.side[1], true);
+	lockstep_close(&l);
+	return differ;
+}
+
+/* The shortest run from the start that shows a difference; `good` is known to show none. */
+static void difference_narrow(struct lockstep *l, uint64_t good)
+{
+	const uint64_t start = good;
+	struct lockstep_report found = *l->report, r;
+	unsigned side = 1;
+	while (l->side[side].engine != found.tested || l->side[side].chained != found.chained)
+		side++;
+	uint64_t bad = l->side[0].machine->spent;
+	lockstep_close(l);
 	while (bad - good > 1) {
-		uint64_t middle = good + (bad - good) / 2;
-		if (lockstep_probe(l, r->turns, middle, r))
+		const uint64_t middle = good + (bad - good) / 2;
+		if (probe(l, side, middle, start, &r))
 			bad = middle;
 		else
 			good = middle;
 	}
-	lockstep_probe(l, r->turns, bad, r);
-	if (l->side[0])
-		block_report(l, r);
+	if (!probe(l, side, bad, start, &r))
+		return; /* not from the start again: what was found stands */
+	r.instructions = found.instructions;
+	r.blocks = found.blocks;
+	r.turns = found.turns;
+	*l->report = r;
 }
 
-static void memory_compare(struct lockstep *l, struct lockstep_report *r)
+/* What only shows at the end: statistics, the whole result. */
+static void ends_compare(struct lockstep *l)
 {
-	struct run_result result[2];
-	for (unsigned i = 0; i < 2; i++)
-		machine_result(l->side[i], &result[i]);
-	if (result[0].machine_hash == result[1].machine_hash)
-		return;
-	struct lockstep_line *line = line_add(r, "machine hash");
-	snprintf(line->reference, sizeof line->reference, "0x%016" PRIx64, result[0].machine_hash);
-	snprintf(line->tested, sizeof line->tested, "0x%016" PRIx64, result[1].machine_hash);
-	r->differ = true;
+	for (unsigned i = 1; i < l->sides && !l->report->differ; i++) {
+		l->report->differ = lockstep_results_differ(l->side[0].machine, l->side[i].machine, l->report);
+		l->report->tested = l->side[i].engine;
+		l->report->chained = l->side[i].chained;
+		l->report->boundary = l->side[0].machine->cpu.icount;
+	}
 }
 
-bool lockstep_run(const struct machine_config *c, const char *reference, uint64_t step, struct lockstep_report *report, char *error, size_t error_size)
+bool lockstep_run(const struct machine_config *c, const struct engine *const engine[], uint64_t turn, struct lockstep_report *report, char *error, size_t error_size)
 {
-	struct lockstep l = { .config = c, .reference = reference, .step = step };
+	struct lockstep l = { .config = c, .turn = turn ? turn : 1, .report = report };
+	uint64_t good = 0, next_memory = LOCKSTEP_MEMORY_EVERY;
 	*report = (struct lockstep_report){ 0 };
+	sides_choose(&l, engine);
 	if (!lockstep_open(&l, error, error_size))
 		return false;
-	for (bool more = true; more && !report->differ;) {
-		more = lockstep_turn(&l, l.step);
-		report->differ = states_differ(&l, report);
-		if (!report->differ) {
-			report->turns++;
-			report->instructions = machine_cpu(l.side[0])->icount;
+	const struct machine *reference = l.side[0].machine;
+	for (bool memory = false; turn_run(&l, turn_length(&l, report->turns), memory); memory = reference->cpu.icount >= next_memory) {
+		report->turns++;
+		if (memory) {
+			good = reference->spent;
+			next_memory = reference->cpu.icount + LOCKSTEP_MEMORY_EVERY;
 		}
 	}
 	if (report->differ)
-		lockstep_narrow(&l, report);
+		difference_narrow(&l, good);
 	else
-		memory_compare(&l, report);
+		ends_compare(&l);
 	lockstep_close(&l);
 	return true;
 }

@@ -263,6 +263,7 @@ static void machine_batch_run(struct machine *m)
 		machine_forget(m);
 	m->engine->run(&m->cpu);
 	uint64_t spent = (uint64_t)(budget - m->cpu.budget);
+	m->spent += spent;
 	retired = m->cpu.icount - retired;
 	m->fruitless += m->cpu.budget < budget && spent > retired ? spent - retired : 0;
 }

@@ -48,6 +48,7 @@ struct machine {
 	struct devices devices;
 	struct console console;
 
+	uint64_t spent;              /* engine budget, all batches: a place in the run that every engine has, instruction counts stand still in faults and strings */
 	uint64_t fruitless;          /* engine budget spent without retiring: deliveries that fault in the handler's first instruction, long REP stretches */
 	uint64_t idle;               /* time units skipped while halted, where the timing model does not count them */
 	uint64_t time;               /* the latest answer of machine_now(): time never runs backwards */

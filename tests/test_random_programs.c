@@ -1,13 +1,13 @@
 /*
  * Proves, on random guest programs (random_program.h: loops, calls, branches, faults, strings, SSE, code that changes itself, rings, widths, page tables, interrupts):
- *   engines      every engine gives the same result, byte for byte, whatever the batches, under each technique, with and without a timing model;
+ *   engines      in lock-step every engine has the same state at every block, and the same statistics at the end, under each technique, with and without a timing model;
  *   techniques   registers, all memory and output of the guest come out the same under every technique;
  *   QEMU         programs that keep to what the manual defines compute what QEMU's TCG computes. Skipped, and said so, where QEMU is not installed.
  *
  * test_random_programs FIRST [COUNT]: those seeds instead, for a longer hunt; test_random_programs FIRST COUNT engines (or techniques, qemu): only that test.
  */
 #define _GNU_SOURCE /* memfd_create */
-#include "../machine/machine.h"
+#include "../cli/lockstep_print.h"
 #include "random_program.h"
 #include <CUnit/Basic.h>
 #include <stdlib.h>
@@ -72,22 +72,25 @@ static bool hunted(const char *test) { return !hunt.only || !strcmp(hunt.only, t
 static void engines_check(uint64_t seed)
 {
 	static const char *const cores[] = { "functional", "functional", "fixed" };
-	struct machine_config c;
+	const struct engine *list[8] = { engine_find("switch") };
 	const struct technique *t = &techniques[seed % TECHNIQUES];
+	struct lockstep_report r;
+	struct machine_config c;
+	char error[640] = "";
+	unsigned n = 1;
+	for (const struct engine *e = engines; e->name; e++)
+		if (e != list[0])
+			list[n++] = e;
 	program_make(seed, 0);
 	config_make(&c, t->paravirtual_guest ? "native" : t->name, "switch", cores[seed / TECHNIQUES % 3]);
-	guest_run(&c, &reference);
-	for (const struct engine *e = engines; e->name; e++)
-		for (unsigned i = 0; i < 2; i++) {
-			snprintf(c.engine, sizeof c.engine, "%s", e->name);
-			c.batch = i ? 1 + seed % 97 : 1u << 22;
-			guest_run(&c, &tested);
-			memcpy(reference.result.engine, tested.result.engine, sizeof tested.result.engine);
-			bool same = !memcmp(&reference, &tested, sizeof tested);
-			CU_ASSERT(same);
-			if (!same)
-				program_say(seed, "the engines differ", &tested);
-		}
+	bool ran = lockstep_run(&c, list, LOCKSTEP_TURN, &r, error, sizeof error), same = ran && !r.differ;
+	CU_ASSERT(same);
+	if (same)
+		return;
+	printf("\n  seed %llu (paging %u, ring %u, width %u, timer %u) under %s, core %s: %s\n", (unsigned long long)seed, program.head.kind, program.head.ring, program.head.width, program.head.timer, c.technique,
+		c.core, error);
+	if (ran)
+		lockstep_print(stdout, &r, list);
 }
 
 static void test_engines(void)
