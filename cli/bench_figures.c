@@ -69,32 +69,36 @@ struct aim_row;
 typedef void aim_measure(const struct bench *b, const struct aim_row *row, struct bench_aim *a);
 static aim_measure measure_mean, measure_least, measure_kernel, measure_replay, measure_memory, measure_scaling;
 
+#define RATIO(who, against) .unit = "times", .contestant = CONTEST_##who, .base = CONTEST_##against
+
 static const struct aim_row {
-	const char *name, *unit;
+	const char *name;
 	double aim;
 	aim_measure *measure;
-	enum bench_contestant contestant, base; /* of ratios; measure_replay: `contestant` is an enum bench_replay */
+	const char *unit;
+	enum bench_contestant contestant, base; /* of ratios */
 	const char *kernel;                     /* measure_kernel */
+	enum bench_replay replay;               /* measure_replay */
 } aim_rows[] = {
-	{ "interpreter against Bochs, geometric mean", "times", 4, measure_mean, CONTEST_FUNCTIONAL, CONTEST_BOCHS, NULL },
-	{ "interpreter against Bochs, slowest kernel", "times", 1.5, measure_least, CONTEST_FUNCTIONAL, CONTEST_BOCHS, NULL },
-	{ "translator against QEMU, integer", "times", 1, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "integer" },
-	{ "translator against QEMU, sort", "times", 1, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "sort" },
-	{ "translator against QEMU, copy", "times", 1, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "copy" },
-	{ "translator against QEMU, GUPS", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "gups256" },
-	{ "translator against QEMU, INVLPG", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "invlpg" },
-	{ "translator against QEMU, CR3", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "cr3" },
-	{ "translator against QEMU, system call", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "syscall" },
-	{ "translator against QEMU, INT 0x80", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "int80" },
-	{ "translator against QEMU, self-modifying code", "times", 3, measure_kernel, CONTEST_DBT, CONTEST_QEMU, "smc" },
-	{ "translator with TLBs and walks against QEMU, geometric mean", "times", 0.8, measure_mean, CONTEST_DBT_TLB, CONTEST_QEMU, NULL },
-	{ "translator with fixed core against QEMU -icount, geometric mean", "times", 0.5, measure_mean, CONTEST_DBT_FIXED, CONTEST_QEMU_ICOUNT, NULL },
-	{ "nested-ept against native, geometric mean", "times", 0.8, measure_mean, CONTEST_DBT_NESTED, CONTEST_DBT_FIXED, NULL },
-	{ "shadow against native, geometric mean", "times", 0.8, measure_mean, CONTEST_DBT_SHADOW, CONTEST_DBT_FIXED, NULL },
-	{ "replay of a program, TLBs and walks", "M references/s", 100, measure_replay, (enum bench_contestant)REPLAY_PROGRAM, 0, NULL },
-	{ "replay of GUPS under nested-ept, TLBs and walks", "M references/s", 30, measure_replay, (enum bench_contestant)REPLAY_GUPS, 0, NULL },
-	{ "memory beyond guest RAM touched", "MiB", 256, measure_memory, 0, 0, NULL },
-	{ "two machines on two processors", "times", 1.9, measure_scaling, 0, 0, NULL },
+	{ "interpreter against Bochs, geometric mean", 4, measure_mean, RATIO(FUNCTIONAL, BOCHS) },
+	{ "interpreter against Bochs, slowest kernel", 1.5, measure_least, RATIO(FUNCTIONAL, BOCHS) },
+	{ "translator against QEMU, integer", 1, measure_kernel, RATIO(DBT, QEMU), .kernel = "integer" },
+	{ "translator against QEMU, sort", 1, measure_kernel, RATIO(DBT, QEMU), .kernel = "sort" },
+	{ "translator against QEMU, copy", 1, measure_kernel, RATIO(DBT, QEMU), .kernel = "copy" },
+	{ "translator against QEMU, GUPS", 3, measure_kernel, RATIO(DBT, QEMU), .kernel = "gups256" },
+	{ "translator against QEMU, INVLPG", 3, measure_kernel, RATIO(DBT, QEMU), .kernel = "invlpg" },
+	{ "translator against QEMU, CR3", 3, measure_kernel, RATIO(DBT, QEMU), .kernel = "cr3" },
+	{ "translator against QEMU, system call", 3, measure_kernel, RATIO(DBT, QEMU), .kernel = "syscall" },
+	{ "translator against QEMU, INT 0x80", 3, measure_kernel, RATIO(DBT, QEMU), .kernel = "int80" },
+	{ "translator against QEMU, self-modifying code", 3, measure_kernel, RATIO(DBT, QEMU), .kernel = "smc" },
+	{ "translator with TLBs and walks against QEMU, geometric mean", 0.8, measure_mean, RATIO(DBT_TLB, QEMU) },
+	{ "translator with fixed core against QEMU -icount, geometric mean", 0.5, measure_mean, RATIO(DBT_FIXED, QEMU_ICOUNT) },
+	{ "nested-ept against native, geometric mean", 0.8, measure_mean, RATIO(DBT_NESTED, DBT_FIXED) },
+	{ "shadow against native, geometric mean", 0.8, measure_mean, RATIO(DBT_SHADOW, DBT_FIXED) },
+	{ "replay of a program, TLBs and walks", 100, measure_replay, .unit = "M references/s", .replay = REPLAY_PROGRAM },
+	{ "replay of GUPS under nested-ept, TLBs and walks", 30, measure_replay, .unit = "M references/s", .replay = REPLAY_GUPS },
+	{ "memory beyond guest RAM touched", 256, measure_memory, .unit = "MiB" },
+	{ "two machines on two processors", 1.9, measure_scaling, .unit = "times" },
 };
 
 /* The kernel with the least ratio. */
@@ -132,11 +136,10 @@ static void measure_kernel(const struct bench *b, const struct aim_row *row, str
 
 static void measure_replay(const struct bench *b, const struct aim_row *row, struct bench_aim *a)
 {
-	enum bench_replay r = (enum bench_replay)row->contestant;
 	double x[BENCH_RUNS_MOST];
 	for (unsigned run = 0; run < b->runs; run++)
-		x[run] = b->replay[r][run].references / fmax(b->replay[r][run].seconds, 1e-6) / 1e6;
-	a->kernel = bench_replay_kernel(r);
+		x[run] = b->replay[row->replay][run].references / fmax(b->replay[row->replay][run].seconds, 1e-6) / 1e6;
+	a->kernel = bench_replay_kernel(row->replay);
 	a->value = a->worst = median_of(x, b->runs);
 }
 
