@@ -253,7 +253,7 @@ static struct block *block_make(struct cpu *cpu, struct crack *k, const struct f
 	if (!b)
 		abort(); /* the real machine is out of memory: nothing can go on */
 	*b = (struct block){ .pc = k->pc, .insns = (uint8_t)k->insns, .end = (uint8_t)k->end, .key = k->key, .id = UINT32_MAX, .hpa = at->hpa, .bytes = (uint16_t)k->bytes,
-		.uops = (uint16_t)k->uops, .code = c->code_none, .next = { c->nowhere, c->nowhere }, .next_pc = { k->next_pc[0], k->next_pc[1] } };
+		.uops = (uint16_t)k->uops, .code = { c->code_none, c->code_none, c->code_none }, .next = { c->nowhere, c->nowhere }, .next_pc = { k->next_pc[0], k->next_pc[1] } };
 	memcpy(b->uop, k->uop, k->uops * sizeof(struct uop));
 	struct uop_sys *sys = (struct uop_sys *)((char *)b + sys_at);
 	memcpy(sys, k->sys, k->syss * sizeof *sys);

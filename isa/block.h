@@ -27,11 +27,14 @@ enum mode_key { /* cpu->mode_key, ORDER KEY: decided by block_mode_key() */
 	KEY_SINGLE = 1 << 13,  /* one instruction only: after STI or MOV SS */
 };
 
+enum { DBT_VARIANTS = 3 }; /* translations that a block may have: enum dbt_variant (isa/engine_dbt.h) */
+
 struct block {
 	uint64_t stamp;          /* chains to this block hold while equal to cpu->stamp */
 	uint64_t pc;             /* offset in CS */
 	uint8_t insns, end;      /* count, enum block_end */
 	bool dead, straddle;
+	uint8_t heat;            /* how often the translator ran it without translating */
 	uint32_t key, id;        /* mode key; number in the dictionary */
 	struct block *next[2];   /* never NULL: the cache's dead block where nothing is known */
 	uint64_t next_pc[2];     /* their offsets: taken (or only) target, fall-through */
@@ -39,9 +42,8 @@ struct block {
 	uint16_t bytes, uops;
 	struct block *hash_next, *all_next;
 	struct block *page_next[2]; /* other blocks of the same page; [1] for the second page of a straddling block */
-	const uint8_t *code;     /* the translator's: where chains enter its code (while there is none, what comes back to ask for it), */
-	const uint8_t *body;     /* where the dispatcher enters, or NULL, */
-	uint8_t *site[2];        /* and the jumps out that may be patched, by way */
+	const uint8_t *code[DBT_VARIANTS]; /* the translator's: where indirect branches enter its code (while there is none, what comes back to ask for it), */
+	struct dbt_code *dbt[DBT_VARIANTS]; /* and what else there is to know of it, or NULL */
 	struct uop uop[];
 };
 

@@ -20,6 +20,12 @@ static unsigned encode_place(uint8_t *to, unsigned n, unsigned reg, struct emit_
 		to[n++] = (uint8_t)(0xc0 | (reg & 7) << 3 | (p.base & 7));
 		return n;
 	}
+	if (p.base == HOST_NONE) { /* index and displacement alone: base 101b without a mod */
+		to[n++] = (uint8_t)((reg & 7) << 3 | 4);
+		to[n++] = (uint8_t)(p.scale << 6 | (p.index & 7) << 3 | 5);
+		memcpy(to + n, &p.disp, 4);
+		return n + 4;
+	}
 	bool sib = p.index != HOST_NONE || (p.base & 7) == HOST_SP;
 	unsigned mod = p.disp == 0 && (p.base & 7) != HOST_BP ? 0 : p.disp == (int8_t)p.disp ? 1 : 2;
 	to[n++] = (uint8_t)(mod << 6 | (reg & 7) << 3 | (sib ? 4 : p.base & 7));
@@ -35,7 +41,7 @@ static unsigned encode_place(uint8_t *to, unsigned n, unsigned reg, struct emit_
 void emit_op(struct emit *e, unsigned size, unsigned op, unsigned reg, struct emit_place p)
 {
 	uint8_t code[20];
-	unsigned n = 0, rex = (size == 8 ? 8 : 0) | (reg >= 8 ? 4 : 0) | (p.memory && p.index != HOST_NONE && p.index >= 8 ? 2 : 0) | (p.base >= 8 ? 1 : 0);
+	unsigned n = 0, rex = (size == 8 ? 8 : 0) | (reg >= 8 ? 4 : 0) | (p.memory && p.index != HOST_NONE && p.index >= 8 ? 2 : 0) | (p.base >= 8 && p.base != HOST_NONE ? 1 : 0);
 	bool byte = size == 1 || op == OP_MOVZX8 || op == OP_MOVSX8 || (op & ~0xfu) == OP_SETCC;
 	if (op > 0xffff)
 		code[n++] = (uint8_t)(op >> 16);
@@ -101,6 +107,12 @@ static void emit_short(struct emit *e, unsigned op, unsigned reg)
 {
 	uint8_t code[2] = { 0x41, (uint8_t)(op | (reg & 7)) };
 	emit_bytes(e, reg >= 8 ? code : code + 1, reg >= 8 ? 2 : 1);
+}
+
+void emit_bswap_register(struct emit *e, unsigned size, unsigned reg)
+{
+	uint8_t code[3] = { (uint8_t)(0x40 | (size == 8 ? 8 : 0) | (reg >= 8 ? 1 : 0)), 0x0f, (uint8_t)(0xc8 | (reg & 7)) };
+	emit_bytes(e, code, 3);
 }
 
 void emit_push(struct emit *e, unsigned reg) { emit_short(e, 0x50, reg); }

@@ -1,18 +1,18 @@
-/* The translator's run loop, code memory, stubs and links. */
-#define _GNU_SOURCE
+/* The translator's run loop and stubs. */
 #include "engine_dbt.h"
 #include "engine_run.h"
 #include "flags.h"
 #include "uop_control.h"
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-enum { CODE_BYTES = 64 << 20 };
+enum {
+	CODE_BYTES = 64 << 20,
+	HEAT = 2, /* runs of a block before it is translated: most code of a start-up, and code that is written anew all the time, is run less often */
+	HEAT_NEVER = 255, /* it has more code than a region */
+};
 
 /* Callee-saved real registers for what a call most often leaves alone has no use here: every call spills. REG_SINK is written only. */
 const uint8_t dbt_host[REG_COUNT] = {
-	[REG_AX] = HOST_BX, [REG_CX] = HOST_12, [REG_DX] = HOST_13, [REG_BX] = HOST_14, [REG_SP] = HOST_15, [REG_BP] = HOST_DI, [REG_SI] = HOST_SI, [REG_DI] = HOST_8, [REG_R8] = HOST_9,
+	[REG_AX] = HOST_BX, [REG_CX] = HOST_12, [REG_DX] = HOST_13, [REG_BX] = HOST_14, [REG_SP] = HOST_15, [REG_BP] = HOST_DI, [REG_SI] = HOST_SI, [REG_DI] = HOST_8, [REG_R8] = HOST_NONE,
 	[REG_R9] = HOST_NONE, [REG_R10] = HOST_NONE, [REG_R11] = HOST_NONE, [REG_R12] = HOST_NONE, [REG_R13] = HOST_NONE, [REG_R14] = HOST_NONE, [REG_R15] = HOST_NONE, [REG_T0] = HOST_11,
 	[REG_T1] = HOST_NONE, [REG_T2] = HOST_NONE, [REG_T3] = HOST_NONE, [REG_T4] = HOST_NONE, [REG_T5] = HOST_NONE, [REG_ZERO] = HOST_NONE, [REG_SINK] = HOST_NONE,
 };
@@ -44,6 +44,7 @@ static void stub_load(struct emit *e)
 {
 	stub_registers(e, OP_LOAD);
 	emit_op(e, 8, OP_LOAD, DBT_BUDGET, DBT_FIELD(budget));
+	emit_op(e, 8, OP_LOAD, DBT_FAST, DBT_FIELD(mem.table));
 }
 
 static const uint8_t stub_saved[] = { HOST_BX, HOST_BP, HOST_12, HOST_13, HOST_14, HOST_15 }; /* SysV ABI, figure 3.4; an even number: the stack stays 8 off a multiple of 16 */
@@ -78,6 +79,7 @@ static void stub_exits(struct dbt *d, struct emit *e)
 	for (unsigned way = 0; way < 2; way++)
 		d->exit_chain[way] = stub_exit_as(d, e, way ? EXIT_CHAIN1 : EXIT_CHAIN0);
 	d->exit_end = stub_exit_as(d, e, EXIT_END);
+	d->exit_last = stub_exit_as(d, e, EXIT_LAST);
 	d->exit_stale = e->at; /* ax: the block */
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_AX, offsetof(struct block, pc)));
 	emit_op(e, 8, OP_STORE, HOST_CX, DBT_FIELD(rip));
@@ -111,14 +113,23 @@ static void stub_calls(struct dbt *d, struct emit *e)
 	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(block));
 	emit_alu_imm(e, 1, ALU_CMP, emit_memory(HOST_AX, offsetof(struct block, dead)), 0);
 	uint8_t *dead = emit_jump_if(e, CC_NZ);
+	emit_op(e, 8, OP_TEST, DBT_BUDGET, emit_register(DBT_BUDGET)); /* a block that jumps from its end to the next expects that the budget allows it */
+	uint8_t *last = emit_jump_if(e, CC_LE);
 	emit_ret(e);
 	emit_patch(dead, e->at);
+	emit_patch(last, e->at);
 	emit_pop(e, HOST_AX); /* the return address: the code is left */
 	emit_alu_imm(e, 8, ALU_ADD, emit_register(HOST_DX), sizeof(struct uop));
 	stub_exit_as(d, e, EXIT_FINISH);
 }
 
 static uint64_t dbt_carry(struct cpu *cpu) { return flags_cf(&cpu->flags); }
+static uint64_t dbt_set_carry(struct cpu *cpu, unsigned cf)
+{
+	uint32_t flags = (flags_get(cpu) & ~FLAG_CF) | cf;
+	flags_put(cpu, FLAGS_EXPLICIT, flags, 0, 0);
+	return 0;
+}
 static uint64_t dbt_condition(struct cpu *cpu, unsigned cc) { return flags_condition(&cpu->flags, cc); }
 
 /* A call of a C function that touches no guest register, with cpu or the event sink, and cx: only what C may change is kept. */
@@ -157,7 +168,7 @@ static void stub_sse(struct dbt *d, struct emit *e)
 	emit_ret(e);
 }
 
-static void dbt_stubs(struct dbt *d)
+void dbt_stubs(struct dbt *d)
 {
 	struct emit *e = &d->emit;
 	stub_enter(d, e);
@@ -166,46 +177,12 @@ static void dbt_stubs(struct dbt *d)
 	stub_sse(d, e);
 	d->call_carry = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_carry, false);
+	d->call_set_carry = e->at;
+	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_set_carry, false);
 	d->call_condition = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_condition, false);
 	d->drain = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)event_drain, true);
-	d->first = e->at;
-}
-
-/* ---- code memory: the same pages twice, once to write and once to run ---- */
-struct dbt *dbt_create(void)
-{
-	struct dbt *d = calloc(1, sizeof *d);
-	int fd = memfd_create("ringside-code", MFD_CLOEXEC);
-	if (!d || fd < 0 || ftruncate(fd, CODE_BYTES) < 0) {
-		free(d);
-		if (fd >= 0)
-			close(fd);
-		return NULL;
-	}
-	d->size = CODE_BYTES;
-	uint8_t *write = mmap(NULL, d->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), *run = mmap(NULL, d->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-	close(fd);
-	if (write == MAP_FAILED || run == MAP_FAILED) {
-		if (write != MAP_FAILED)
-			munmap(write, d->size);
-		free(d);
-		return NULL;
-	}
-	d->memory = write;
-	d->emit = (struct emit){ .at = write, .end = write + d->size, .to_run = run - write };
-	dbt_stubs(d);
-	return d;
-}
-
-void dbt_destroy(struct dbt *d)
-{
-	if (!d)
-		return;
-	munmap(d->memory + d->emit.to_run, d->size);
-	munmap(d->memory, d->size);
-	free(d);
 }
 
 /* ---- running ---- */
@@ -221,13 +198,6 @@ static const struct uop *dbt_interpret(struct cpu *cpu, const struct uop *u)
 	return u ? u : engine_resolve(cpu);
 }
 
-/* Points the block's jumps at the code of the blocks that it is chained to. */
-static void dbt_link(struct dbt *d, struct block *b)
-{
-	for (unsigned way = 0; way < 2; way++)
-		emit_patch(b->site[way], b->next[way]->body ? b->next[way]->code - d->emit.to_run : d->exit_chain[way]);
-}
-
 /* After emitted code came back: the micro-op to go on with, or NULL for the dispatcher. */
 static const struct uop *dbt_leave(struct cpu *cpu, struct dbt_exit x)
 {
@@ -241,6 +211,8 @@ static const struct uop *dbt_leave(struct cpu *cpu, struct dbt_exit x)
 		break;
 	case EXIT_STALE:
 		break;
+	case EXIT_LAST:
+		return b->uop;
 	case EXIT_END:
 		u = &b->uop[b->uops - 1];
 		u = dbt_table(cpu)[u->op].end(cpu, u);
@@ -261,36 +233,67 @@ static const struct uop *dbt_leave(struct cpu *cpu, struct dbt_exit x)
 static const uint8_t *dbt_code(struct cpu *cpu, struct dbt *d)
 {
 	struct block *b = cpu->block;
-	if (b->body || b->key & (KEY_SINGLE | KEY_TRAP) || cpu->blocks->flush_wanted)
-		return b->body;
-	if (!dbt_translate(cpu, d, b))
-		cpu->blocks->flush_wanted = true; /* full: at the next boundary all blocks go */
-	return b->body;
+	if (!b->dbt[d->variant]) {
+		if (b->key & (KEY_SINGLE | KEY_TRAP) || b->dead || b->heat == HEAT_NEVER)
+			return NULL;
+		if (b->heat < HEAT) {
+			b->heat++;
+			return NULL;
+		}
+		if (!dbt_translate(cpu, d, b)) {
+			dbt_next_region(d);
+			if (!dbt_translate(cpu, d, b)) {
+				b->heat = HEAT_NEVER;
+				return NULL;
+			}
+		}
+	}
+	const struct dbt_code *code = b->dbt[d->variant];
+	return code->body;
+}
+
+/* Runs the code of the block that was just entered. With the budget gone it must not get out by itself: linked jumps do not look, and indirect ones only at stamps. */
+static struct dbt_exit dbt_enter(struct cpu *cpu, struct dbt *d, const uint8_t *code)
+{
+	const struct dbt_code *c = cpu->block->dbt[d->variant];
+	if (cpu->budget > 0 || d->variant != DBT_FUNCTIONAL)
+		return d->enter(cpu, code);
+	if (c->link[0].to || c->link[1].to)
+		return (struct dbt_exit){ EXIT_FINISH, (uint64_t)(uintptr_t)cpu->block->uop };
+	cpu->stamp = STAMP_ATTENTION;
+	struct dbt_exit x = d->enter(cpu, code);
+	block_stamp_now(cpu);
+	return x;
+}
+
+/* What the code is made for has changed, or all blocks have gone. */
+static void dbt_settle(struct cpu *cpu, struct dbt *d)
+{
+	const struct block_cache *c = cpu->blocks;
+	bool hook = cpu->vmm.block_enter != NULL, gone = d->generation != c->generation;
+	if (gone || d->mask != cpu->mem.mask || (c->observed && (d->hook != hook || d->filter != cpu->events->filter))) {
+		d->generation = c->generation;
+		d->mask = cpu->mem.mask;
+		d->hook = hook;
+		d->emit.at = d->made;
+		d->emit.end = d->first;
+		dbt_emit_observe(d, cpu->events->filter);
+		dbt_forget(d, !gone);
+	}
+	d->events_on = cpu->events->on;
+	d->variant = !c->observed ? DBT_FUNCTIONAL : d->events_on ? DBT_EVENTS : DBT_HOOKED;
 }
 
 static void dbt_go(struct cpu *cpu, const struct uop *u)
 {
-	struct block_cache *c = cpu->blocks;
-	struct dbt *d = c->dbt;
+	struct dbt *d = cpu->blocks->dbt;
 	struct block *from = NULL;
-	if (d->generation != c->generation) {
-		d->generation = c->generation;
-		d->emit.at = d->first;
-		d->emit.full = false;
-		d->events_on = cpu->events->on;
-		d->hook = cpu->vmm.block_enter != NULL;
-		d->mask = cpu->mem.mask;
-		dbt_emit_observe(d, cpu->events->filter);
-	}
+	dbt_settle(cpu, d);
 	while (u) {
 		const uint8_t *code = dbt_code(cpu, d);
 		if (from)
 			dbt_link(d, from);
-		struct dbt_exit x;
-		if (code)
-			x = d->enter(cpu, code);
-		else
-			x = (struct dbt_exit){ EXIT_FINISH, (uint64_t)(uintptr_t)u };
+		struct dbt_exit x = code ? dbt_enter(cpu, d, code) : (struct dbt_exit){ EXIT_FINISH, (uint64_t)(uintptr_t)u };
 		from = cpu->block;
 		u = dbt_leave(cpu, x);
 	}
@@ -298,23 +301,23 @@ static void dbt_go(struct cpu *cpu, const struct uop *u)
 		dbt_link(d, from);
 }
 
+bool dbt_attach(struct block_cache *c, size_t bytes, unsigned regions)
+{
+	c->dbt = dbt_create(bytes, regions);
+	c->flush_wanted = true; /* blocks that know nothing of it */
+	if (!c->dbt)
+		return false;
+	c->dbt->generation = c->generation;
+	c->code_none = c->dbt->exit_enter + c->dbt->emit.to_run;
+	return true;
+}
+
 void dbt_run(struct cpu *cpu);
 void dbt_run(struct cpu *cpu)
 {
-	struct block_cache *c = cpu->blocks;
-	if (!c->dbt) {
-		c->dbt = dbt_create();
-		c->flush_wanted = true;
-		if (c->dbt) {
-			c->dbt->generation = c->generation;
-			c->code_none = c->dbt->exit_enter + c->dbt->emit.to_run;
-		}
-	}
-	if (!c->dbt) { /* no executable memory to be had: the same, slower */
+	if (!cpu->blocks->dbt && !dbt_attach(cpu->blocks, CODE_BYTES, DBT_REGIONS)) { /* no executable memory to be had: the same, slower */
 		engine_find("threaded")->run(cpu);
 		return;
 	}
-	if (c->dbt->mask != cpu->mem.mask || c->dbt->events_on != cpu->events->on || c->dbt->filter != cpu->events->filter || c->dbt->hook != (cpu->vmm.block_enter != NULL))
-		c->flush_wanted = true;
 	engine_run(cpu, dbt_go, dbt_go);
 }

@@ -2,7 +2,7 @@
  * The translator: blocks of micro-ops become x86-64 code.
  *
  * Invariant: wherever emitted code calls C, jumps to another block or leaves, cpu is exactly what the threaded engine's would be there; between, guest registers live in real ones
- * (dbt_host). Code lives as long as the blocks it was made from: all of it goes when the block cache is emptied.
+ * (dbt_host). Code lives until its region of the code memory is wanted for other code, or its block is freed.
  */
 #ifndef ISA_ENGINE_DBT_H
 #define ISA_ENGINE_DBT_H
@@ -50,6 +50,7 @@ extern const struct dbt_row dbt_rows[UOP_COUNT], dbt_rows_observed[UOP_COUNT];
 
 enum dbt_exit_kind { /* why emitted code came back */
 	EXIT_CHAIN0, EXIT_CHAIN1, /* the running block ends by this way, and the jump is not linked */
+	EXIT_LAST,                /* the block was entered, and the budget is gone with it: to be interpreted */
 	EXIT_STALE,               /* a linked jump met a block that must not be entered; rip is set */
 	EXIT_END,                 /* the running block's end micro-op is to be run by its C function */
 	EXIT_ENTER,               /* `value`: a block without code, reached by an indirect branch */
@@ -57,27 +58,61 @@ enum dbt_exit_kind { /* why emitted code came back */
 };
 struct dbt_exit { uint64_t kind, value; };
 
+enum dbt_variant { DBT_FUNCTIONAL, DBT_EVENTS, DBT_HOOKED /* a VMM's block hook without events */ }; /* DBT_VARIANTS of them: block.code[], block.dbt[] */
+
+struct dbt_link { /* a jump out of a translation */
+	uint8_t *site, *out;      /* where its distance is (writable mapping), NULL: there is no such way; where it goes while not linked */
+	struct dbt_code *to;      /* where it goes, or NULL */
+	struct dbt_link *next, **prev; /* the jumps that go there */
+};
+struct dbt_code { /* a translation */
+	struct block *block;
+	unsigned variant;
+	const uint8_t *enter, *body; /* where jumps enter it; where the dispatcher does */
+	struct dbt_link link[2];  /* by way */
+	struct dbt_link *in;      /* the jumps that come here */
+	struct dbt_code *next;    /* of the same region */
+};
+
+enum { DBT_REGIONS = 64, DBT_BEFORE = 16384 /* bytes: stubs and what is made for a filter */ };
 struct dbt { /* one a block cache */
 	struct emit emit;         /* where the next block's code goes */
-	uint8_t *memory, *first;  /* the writable mapping; where blocks begin, behind the stubs */
+	uint8_t *memory, *made, *first; /* the writable mapping; behind the stubs: what is made for the filter; then the regions */
 	size_t size;
+	unsigned regions, region; /* the one being filled */
+	struct dbt_code *codes[DBT_REGIONS];
+	uint64_t evictions;       /* regions that were emptied for other code */
 	uint64_t generation;      /* of the block cache that the code belongs to */
+	enum dbt_variant variant; /* of what runs now */
 	bool events_on, hook;     /* what observed code was made for */
 	const struct event_filter *filter; /* and that: NULL: every event is written */
 	uint64_t mask;            /* and what code was made for: of the fast table */
 	struct dbt_exit (*enter)(struct cpu *cpu, const uint8_t *code);
 	/* stubs, in the writable mapping */
-	uint8_t *exit, *exit_chain[2], *exit_stale, *exit_end, *exit_enter;
+	uint8_t *exit, *exit_chain[2], *exit_stale, *exit_end, *exit_enter, *exit_last;
 	uint8_t *call;            /* calls dx(cpu, cx, ax): a C function of a micro-op */
 	uint8_t *call_stop;       /* the same, when it may have killed the running block */
 	uint8_t *call_carry;      /* ax = the guest's carry flag; nothing else changes but cx, dx and the flags */
+	uint8_t *call_set_carry;  /* the guest's carry flag = cx; as call_carry */
 	uint8_t *call_condition;  /* al = whether condition cx holds; as call_carry */
 	uint8_t *call_sse;        /* ax(cpu, cpu + (cx >> 8), dx, cx & 255): an SSE operation; ZF: it wants an exception */
 	uint8_t *drain;           /* event_drain(); keeps dx */
 	uint8_t *observe[2];      /* a load, or a store, at ax that the filter does not know, event head in dx: looked up and written. ZF: neither; else cx = addend */
 };
-struct dbt *dbt_create(void); /* NULL: no executable memory to be had */
+/* ---- code memory and links (isa/engine_dbt_cache.c) ---- */
+struct dbt *dbt_create(size_t bytes, unsigned regions); /* NULL: no executable memory to be had */
 void dbt_destroy(struct dbt *d); /* NULL is fine */
+/* A cache's translator memory, for tests that want little of it: before the engine first runs. False: none to be had. */
+bool dbt_attach(struct block_cache *c, size_t bytes, unsigned regions);
+void dbt_stubs(struct dbt *d);
+/* Drops all translations. `blocks`: their blocks are still there. */
+void dbt_forget(struct dbt *d, bool blocks);
+/* Goes on to the next region, whose translations go. */
+void dbt_next_region(struct dbt *d);
+/* A translation (calloc'ed) in the present region, for its block. */
+void dbt_keep(struct dbt *d, struct dbt_code *c);
+/* Points the block's jumps at the translations of the blocks that it is chained to. */
+void dbt_link(struct dbt *d, const struct block *b);
 
 /* Makes dbt.observe for a filter (NULL: none) and the present mask of the fast table, in front of the blocks. */
 void dbt_emit_observe(struct dbt *d, const struct event_filter *f);
@@ -85,22 +120,34 @@ void dbt_emit_observe(struct dbt *d, const struct event_filter *f);
 /* ---- translation of one block ---- */
 enum { DBT_MAX_SITES = 1400 };
 enum dbt_site_kind { SITE_UOP, SITE_DRAIN /* the event buffer is full */, SITE_BLOCK /* block_observe() */, SITE_OBSERVE /* dbt.observe, then as SITE_UOP */ };
+/* How cpu->flags follows from registers, while it has not been stored. */
+struct dbt_recipe {
+	bool pending;            /* false: cpu->flags is right */
+	bool compare;            /* the result is in no register: it is `result` - source, or `result` & source */
+	uint8_t op;              /* lazy_flags.op: ADD, SUB, LOGIC, INC, DEC (extra is stored) */
+	uint8_t result, source;  /* guest registers; source REG_ZERO: imm */
+	uint64_t imm;            /* cut to the operand's size */
+};
 struct dbt_site { /* a slow path, out of line */
 	enum dbt_site_kind kind;
 	uint32_t head;           /* SITE_OBSERVE: the event's */
 	uint8_t *from, *back;    /* the jump to it; where it goes on (writable mapping) */
 	uint8_t *hit;            /* SITE_OBSERVE: and where with cx = addend */
 	const struct uop *u;
+	struct dbt_recipe recipe; /* the flags there */
 };
 
 enum live { LIVE_NONE = 0, LIVE_CARRY = 1, LIVE_OVERFLOW = 2, LIVE_REST = 4 /* ZF, SF, PF */, LIVE_ALL = 7 }; /* AF never */
 struct translation {
 	struct dbt *d;
 	struct block *b;
+	struct dbt_code *code;
 	const struct dbt_row *rows;
 	struct emit *e;
 	bool observed;
-	int flags;               /* lazy_flags.op of the last writer in this block; -1: not known */
+	int flags;               /* lazy_flags.op of the last writer in this block, stored or not; -1: not known */
+	struct dbt_recipe recipe;
+	bool last;               /* for an emitter: the block ends here, flags are to be stored at once */
 	unsigned live;           /* set of enum live: which real flags are the guest's */
 	bool carry;              /* for an emitter: the real CF was the guest's before it */
 	unsigned sites;
@@ -113,24 +160,47 @@ bool dbt_translate(struct cpu *cpu, struct dbt *d, struct block *b);
 bool dbt_emit_alu(struct translation *t, const struct uop *u);
 bool dbt_emit_memory(struct translation *t, const struct uop *u);
 bool dbt_emit_sse(struct translation *t, const struct uop *u);
+/* `to` = the effective address of u, of 4 or 8 bytes, without segment or form: base + disp, `indexed`: + index. `to` is ax, or a register that is no scratch. Keeps the real flags. */
+void dbt_emit_ea(struct translation *t, unsigned size, unsigned to, const struct uop *u, bool indexed);
 /* Where XMM register i is (16 and 17: temporaries). */
 struct emit_place dbt_xmm(unsigned i);
-/* Makes condition cc of the guest's flags one of the real flags, and returns which: cc itself, or another when the C function had to be asked. Changes ax, cx. */
-unsigned dbt_emit_condition(struct translation *t, unsigned cc);
-/* lazy_flags.op, .result (a real register, zero-extended) and .source (a real register, or HOST_NONE: not written). Keeps the real flags. */
-void dbt_emit_flags(struct translation *t, unsigned op, unsigned result, unsigned source);
-/* Whether the flags as `u` leaves them can never be seen: all are written again before anything looks, faults or leaves. */
-bool dbt_flags_dead_after(const struct uop *u);
 /* A jump to where micro-op u is done by its C function, which goes on behind u. */
 void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *jump);
 /* A jump to another slow path; the caller says where it goes on. NULL when there are too many. */
 struct dbt_site *dbt_emit_site(struct translation *t, enum dbt_site_kind kind, const struct uop *u, uint8_t *jump);
+/* ---- flags (isa/engine_dbt_flags.c) ---- */
+/* Stores lazy_flags.op, .result (a real register, zero-extended) and .source (a real register, or HOST_NONE: not written). Keeps the real flags. */
+void dbt_emit_flags(struct translation *t, unsigned op, unsigned result, unsigned source);
+/* The same, put off: to be stored where something may look. */
+void dbt_flags_later(struct translation *t, struct dbt_recipe r);
+/* Stores what a recipe says, if anything; changes cx, dx, and the real flags when it is of a conjunction. */
+void dbt_emit_recipe(struct translation *t, const struct dbt_recipe *r);
+/* Stores the flags now. */
+void dbt_flush_flags(struct translation *t);
+/* Whether the flags as `u` leaves them can never be seen: all are written again before anything looks, faults or leaves. */
+bool dbt_flags_dead_after(const struct uop *u);
+/* Whether all that will ever look at the flags as `u` leaves them is an ADC or SBB that finds the real carry alive. */
+bool dbt_flags_only_real(const struct uop *u);
+/* Real CF = guest CF; nothing else is right. Changes ax, cx, dx. */
+void dbt_emit_carry(struct translation *t);
+/* Real flags = guest flags, as far as condition cc needs; false: not from here. Changes ax, cx. */
+bool dbt_emit_real_flags(struct translation *t, unsigned cc);
+/* Makes condition cc of the guest's flags one of the real flags, and returns which: cc itself, or another when the C function had to be asked. Changes ax, cx, dx. */
+unsigned dbt_emit_condition(struct translation *t, unsigned cc);
+/* flags.extra = CF, as INC and DEC want it. After INC and DEC it holds CF already: loops that count with DEC never call. Sets t->carry when the real CF is the guest's behind it. */
+void dbt_emit_keep_carry(struct translation *t);
+/* CMP or TEST of guest register a with b, or (b == REG_ZERO) imm: real flags only. Changes ax, cx. */
+void dbt_emit_compare(struct translation *t, bool logic, unsigned lg, unsigned a, unsigned b, uint64_t imm);
+/* Scratch register `to` = guest register, zero-extended from 1 << lg bytes. */
+void dbt_emit_operand(struct translation *t, unsigned lg, unsigned to, unsigned reg);
+
 /* Writes one event: `word` is its first 8 bytes, the address is in ax. Changes ax, cx; keeps dx. */
 void dbt_emit_event(struct translation *t, uint64_t word);
 
 /* ---- registers ----
- * bp = cpu + DBT_BIAS, so that the hot fields are within a byte's displacement;  ax, cx, dx are scratch. r10 = cpu->budget; while code runs, cpu->icount lacks what r10 lost since. */
-enum { DBT_BIAS = 128, DBT_BUDGET = HOST_10 };
+ * bp = cpu + DBT_BIAS, so that the hot fields are within a byte's displacement; ax, cx, dx are scratch; r9 = mem.table.
+ * r10 = cpu->budget; while code runs, cpu->icount lacks what r10 lost since. */
+enum { DBT_BIAS = 128, DBT_BUDGET = HOST_10, DBT_FAST = HOST_9 };
 extern const uint8_t dbt_host[REG_COUNT]; /* HOST_NONE: lives in cpu->reg only */
 static inline struct emit_place dbt_field(size_t offset) { return emit_memory(HOST_BP, (int32_t)offset - DBT_BIAS); }
 #define DBT_FIELD(member) dbt_field(offsetof(struct cpu, member))

@@ -1,7 +1,8 @@
 /*
  * Emitters of moves, integer arithmetic, shifts and conditions.
  *
- * Invariant: each leaves in cpu->reg (or its real registers) and cpu->flags what its body in isa/uop_alu.h leaves there, bit for bit: tests/test_dbt.c.
+ * Invariant: each leaves in cpu->reg (or its real registers) and cpu->flags (or the recipe for it) what its body in isa/uop_alu.h leaves there, bit for bit: tests/test_dbt.c.
+ * An emitter that returns false has emitted nothing.
  */
 #include "engine_dbt.h"
 #include "flags.h"
@@ -11,82 +12,20 @@ enum { LG8 = 0, LG16 = 1, LG32 = 2, LG64 = 3 };
 static uint64_t alu_cut(unsigned lg, uint64_t v) { return lg == LG64 ? v : v & ((1ull << (8 << lg)) - 1); }
 static bool alu_fits(uint64_t v) { return v == (uint64_t)(int64_t)(int32_t)v; }
 
-/* ---- flags ---- */
-void dbt_emit_flags(struct translation *t, unsigned op, unsigned result, unsigned source)
+/* Writes the low bytes of a scratch register, as the size of the operation asks. */
+static void emit_result(struct translation *t, unsigned lg, unsigned dst, unsigned from)
 {
-	emit_store_imm(t->e, 4, DBT_FIELD(flags.op), (int32_t)op);
-	emit_op(t->e, 8, OP_STORE, result, DBT_FIELD(flags.result));
-	if (source != HOST_NONE)
-		emit_op(t->e, 8, OP_STORE, source, DBT_FIELD(flags.source));
-	t->flags = (int)op;
+	emit_op(t->e, lg >= LG32 ? 8 : 1u << lg, OP_STORE, from, dbt_guest(dst));
 }
 
-/* Real CF = guest CF; nothing else is right. Changes ax, cx. */
-static void emit_carry(struct translation *t)
+static void emit_widen(struct translation *t, unsigned lg, unsigned reg)
 {
-	struct emit *e = t->e;
-	if (t->flags >= 0 && (t->flags & ~3) == FLAGS_PARTIAL) { /* bit 0 of the source */
-		emit_op(e, 4, OP_LOAD, HOST_AX, DBT_FIELD(flags.source));
-		emit_shift_imm(e, 4, SHIFT_SHR, emit_register(HOST_AX), 1);
-		return;
-	}
-	emit_call_to(e, t->d->call_carry);
-	emit_alu_imm(e, 1, ALU_ADD, emit_register(HOST_AX), -1);
+	if (lg < LG32)
+		emit_op(t->e, 4, lg == LG8 ? OP_MOVZX8 : OP_MOVZX16, reg, emit_register(reg));
 }
 
-bool dbt_flags_dead_after(const struct uop *u)
-{
-	for (;;) {
-		unsigned facts = uop_facts[(++u)->op];
-		if (facts & (FACT_USES | FACT_STOP))
-			return false;
-		if (facts & FACT_SETS)
-			return true;
-		if (facts & FACT_END)
-			return false;
-	}
-}
-
-/* Real flags = guest flags, as far as condition cc needs; false: not from here. Changes ax, cx. */
-static bool emit_real_flags(struct translation *t, unsigned cc)
-{
-	static const uint8_t needs[] = { LIVE_OVERFLOW, LIVE_CARRY, LIVE_REST, LIVE_CARRY | LIVE_REST, LIVE_REST, LIVE_REST, LIVE_OVERFLOW | LIVE_REST, LIVE_OVERFLOW | LIVE_REST };
-	unsigned need = needs[cc >> 1];
-	if ((t->live & need) == need)
-		return true;
-	if (t->flags < FLAGS_ADD)
-		return false;
-	if ((t->flags & ~3) == FLAGS_PARTIAL && need == LIVE_CARRY) {
-		emit_carry(t);
-		t->live = LIVE_CARRY;
-		return true;
-	}
-	unsigned kind = (unsigned)t->flags & ~3u, size = 1u << (t->flags & 3);
-	struct emit *e = t->e;
-	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(flags.result));
-	if (kind == FLAGS_SUB || kind == FLAGS_ADD) { /* the first operand again, and the operation again */
-		emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(flags.source));
-		emit_alu(e, 8, kind == FLAGS_SUB ? ALU_ADD : ALU_SUB, HOST_AX, emit_register(HOST_CX));
-		emit_alu(e, size, kind == FLAGS_SUB ? ALU_CMP : ALU_ADD, HOST_AX, emit_register(HOST_CX));
-	} else if (kind == FLAGS_LOGIC || need == LIVE_REST) { /* ZF, SF and PF of every kind follow from the result */
-		emit_op(e, size, OP_TEST, HOST_AX, emit_register(HOST_AX));
-	} else {
-		return false;
-	}
-	t->live = kind == FLAGS_SUB || kind == FLAGS_ADD || kind == FLAGS_LOGIC ? LIVE_ALL : LIVE_REST;
-	return true;
-}
-
-unsigned dbt_emit_condition(struct translation *t, unsigned cc)
-{
-	if (emit_real_flags(t, cc))
-		return cc;
-	emit_mov_imm(t->e, HOST_CX, cc);
-	emit_call_to(t->e, t->d->call_condition);
-	emit_op(t->e, 1, OP_TEST, HOST_AX, emit_register(HOST_AX));
-	t->live = LIVE_NONE;
-	return CC_NZ;
-}
+/* Whether dst = dst op something can be one instruction on the register's own place: a 32-bit result in memory would leave the upper half. */
+static bool alu_in_place(const struct uop *u, unsigned lg) { return u->dst == u->a && (dbt_host[u->dst] != HOST_NONE || lg != LG32); }
 
 /* ---- moves: none of these changes the real flags ---- */
 static bool emit_mov(struct translation *t, const struct uop *u, unsigned lg)
@@ -135,94 +74,176 @@ static bool emit_movs(struct translation *t, const struct uop *u, unsigned i)
 	return true;
 }
 
-static bool emit_lea(struct translation *t, const struct uop *u, unsigned i) /* lea, lea32, lea16, lea_bd */
+void dbt_emit_ea(struct translation *t, unsigned size, unsigned to, const struct uop *u, bool indexed)
 {
-	unsigned base = dbt_read(t, u->a, HOST_AX), to = dbt_target(u->dst, HOST_AX);
-	struct emit_place place = emit_memory(base, u->disp);
+	struct emit *e = t->e;
+	indexed = indexed && u->index != REG_ZERO;
+	if (u->a == REG_ZERO && !indexed) {
+		emit_mov_imm(e, to, size == 4 ? (uint32_t)u->disp : (uint64_t)(int64_t)u->disp);
+		return;
+	}
+	unsigned base = u->a == REG_ZERO ? (unsigned)HOST_NONE : dbt_read(t, u->a, HOST_AX);
+	struct emit_place place = indexed ? emit_indexed(base, dbt_read(t, u->index, HOST_CX), u->scale, u->disp) : emit_memory(base, u->disp);
+	if (!indexed && u->disp == 0)
+		emit_op(e, size, OP_LOAD, to, emit_register(base));
+	else
+		emit_op(e, size, OP_LEA, to, place);
+}
+
+static bool emit_lea(struct translation *t, const struct uop *u, unsigned i) /* lea, lea32, lea16, lea_bd, lea_seg */
+{
+	unsigned to = i == 4 ? HOST_AX : dbt_target(u->dst, HOST_AX);
+	dbt_emit_ea(t, i == 1 || i == 2 ? 4 : 8, to, u, i != 3);
 	if (i == 2)
-		return false;
-	if (i != 3 && u->index != REG_ZERO)
-		place = emit_indexed(base, dbt_read(t, u->index, HOST_CX), u->scale, u->disp);
-	emit_op(t->e, i == 1 ? 4 : 8, OP_LEA, to, place);
+		emit_op(t->e, 4, OP_MOVZX16, to, emit_register(to));
+	if (i == 4) {
+		emit_op(t->e, 8, OP_LOAD, HOST_CX, dbt_field(offsetof(struct cpu, seg) + u->seg * sizeof(struct segment) + offsetof(struct segment, base)));
+		emit_op(t->e, 8, OP_LEA, HOST_AX, emit_indexed(HOST_AX, HOST_CX, 0, 0));
+		dbt_write(t, u->dst, HOST_AX);
+		return true;
+	}
 	dbt_written(t, u->dst, to);
 	return true;
 }
 
-/* ---- two operands ---- */
-/* ax = register a, zero-extended from the operand size. */
-static void emit_operand(struct translation *t, unsigned lg, unsigned to, unsigned reg)
+static bool emit_add_sp(struct translation *t, const struct uop *u, unsigned i)
 {
-	if (lg >= LG32)
-		emit_op(t->e, 1u << lg, OP_LOAD, to, dbt_guest(reg));
-	else
-		emit_op(t->e, 4, lg == LG8 ? OP_MOVZX8 : OP_MOVZX16, to, dbt_guest(reg));
-}
-
-/* Writes the low bytes of ax, as the size of the operation asks. */
-static void emit_result(struct translation *t, unsigned lg, unsigned dst)
-{
-	emit_op(t->e, lg >= LG32 ? 8 : 1u << lg, OP_STORE, HOST_AX, dbt_guest(dst));
-}
-
-static void emit_widen(struct translation *t, unsigned lg) /* ax zero-extended: an 8- or 16-bit operation kept its upper bytes zero already, but for SUB and ADD of the whole register */
-{
-	if (lg < LG32)
-		emit_op(t->e, 4, lg == LG8 ? OP_MOVZX8 : OP_MOVZX16, HOST_AX, emit_register(HOST_AX));
-}
-
-/* In place, without flags: most address arithmetic. */
-static bool emit_alu_quick(struct translation *t, const struct uop *u, enum emit_alu alu, unsigned lg, bool immediate)
-{
-	if (lg < LG32 || u->dst != u->a || dbt_host[u->dst] == HOST_NONE)
-		return false;
-	uint64_t imm = lg == LG32 ? (uint64_t)(int64_t)(int32_t)u->imm : u->imm;
-	if (immediate && !alu_fits(imm))
-		return false;
-	if (immediate)
-		emit_alu_imm(t->e, 1u << lg, alu, dbt_guest(u->dst), (int32_t)imm);
-	else
-		emit_alu(t->e, 1u << lg, alu, dbt_host[u->dst], dbt_guest(u->b));
+	unsigned sp = dbt_host[REG_SP];
+	(void)i;
+	if (u->imm == 0xffff) {
+		emit_op(t->e, 4, OP_LEA, HOST_AX, emit_memory(sp, u->disp));
+		emit_op(t->e, 2, OP_STORE, HOST_AX, emit_register(sp));
+	} else {
+		emit_op(t->e, u->imm == 0xffffffff ? 4 : 8, OP_LEA, sp, emit_memory(sp, u->disp));
+	}
 	return true;
 }
 
+static bool emit_geth(struct translation *t, const struct uop *u, unsigned i)
+{
+	(void)i;
+	emit_op(t->e, 4, OP_LOAD, HOST_AX, dbt_guest(u->a));
+	emit_bytes(t->e, "\x0f\xb6\xc4", 3); /* MOVZX eax, ah */
+	dbt_write(t, u->dst, HOST_AX);
+	return true;
+}
+
+static bool emit_puth(struct translation *t, const struct uop *u, unsigned i)
+{
+	(void)i;
+	emit_op(t->e, 8, OP_LOAD, HOST_CX, dbt_guest(u->dst));
+	emit_op(t->e, 4, OP_LOAD, HOST_AX, dbt_guest(u->a));
+	emit_bytes(t->e, "\x88\xc5", 2); /* MOV ch, al */
+	dbt_write(t, u->dst, HOST_CX);
+	return true;
+}
+
+static bool emit_bswap(struct translation *t, const struct uop *u, unsigned i)
+{
+	unsigned to = dbt_target(u->dst, HOST_AX);
+	if (to == HOST_AX)
+		emit_op(t->e, 8, OP_LOAD, HOST_AX, dbt_guest(u->dst));
+	emit_bswap_register(t->e, i ? 8 : 4, to);
+	dbt_written(t, u->dst, to);
+	return true;
+}
+
+static bool emit_xchg(struct translation *t, const struct uop *u, unsigned lg)
+{
+	dbt_emit_operand(t, lg, HOST_AX, u->dst);
+	dbt_emit_operand(t, lg, HOST_CX, u->a);
+	emit_result(t, lg, u->dst, HOST_CX);
+	emit_result(t, lg, u->a, HOST_AX);
+	return true;
+}
+
+static bool emit_cwd(struct translation *t, const struct uop *u, unsigned i) /* 16, 32, 64 */
+{
+	static const char *const code[] = { "\x66\x99", "\x99", "\x48\x99" };
+	(void)u;
+	emit_op(t->e, 8, OP_LOAD, HOST_AX, dbt_guest(REG_AX));
+	emit_bytes(t->e, code[i], i == 1 ? 1 : 2);
+	emit_result(t, i + LG16, REG_DX, HOST_DX);
+	return true;
+}
+
+/* ---- two operands ---- */
 enum { TWO_FLAGS = 1, TWO_STORE = 2 };
-/* dst = a alu b, or a alu imm; ADC and SBB are not for here. */
-static void emit_two(struct translation *t, const struct uop *u, enum emit_alu alu, unsigned lg, bool immediate, unsigned what)
+
+static unsigned two_kind(enum emit_alu alu) { return alu == ALU_ADD ? FLAGS_ADD : alu == ALU_SUB ? FLAGS_SUB : FLAGS_LOGIC; }
+
+/* place(dst) op= b, or imm. */
+static void emit_on_place(struct translation *t, enum emit_alu alu, unsigned lg, unsigned dst, unsigned b, bool immediate, uint64_t imm)
 {
 	struct emit *e = t->e;
-	bool logic = alu == ALU_AND || alu == ALU_OR || alu == ALU_XOR;
-	uint64_t imm = alu_cut(lg, u->imm);
-	unsigned size = 1u << lg;
-	if (!immediate)
-		emit_operand(t, lg, HOST_CX, u->b);
-	else if (lg == LG64 && !alu_fits(imm))
-		emit_mov_imm(e, HOST_CX, imm), immediate = false;
-	emit_operand(t, lg, HOST_AX, u->a);
+	unsigned size = 1u << lg, from = HOST_CX;
+	if (immediate && (lg < LG64 || alu_fits(imm))) {
+		emit_alu_imm(e, size, alu, dbt_guest(dst), (int32_t)imm);
+		return;
+	}
 	if (immediate)
+		emit_mov_imm(e, HOST_CX, imm);
+	else if (dbt_host[dst] != HOST_NONE) {
+		emit_alu(e, size, alu, dbt_host[dst], dbt_guest(b));
+		return;
+	} else
+		from = dbt_read(t, b, HOST_CX);
+	emit_op(e, size, alu * 8 + 1, from, dbt_guest(dst));
+}
+
+static void emit_two_in_place(struct translation *t, const struct uop *u, enum emit_alu alu, unsigned lg, bool immediate, bool flags)
+{
+	uint64_t imm = alu_cut(lg, u->imm);
+	unsigned kind = two_kind(alu), same = !immediate && u->b == u->dst && kind != FLAGS_LOGIC;
+	if (flags && same) /* the source is about to be lost */
+		dbt_emit_operand(t, lg, HOST_CX, u->b), emit_op(t->e, 8, OP_STORE, HOST_CX, DBT_FIELD(flags.source));
+	emit_on_place(t, alu, lg, u->dst, u->b, immediate, imm);
+	if (!flags)
+		return;
+	t->live = LIVE_ALL;
+	if (same) {
+		dbt_emit_operand(t, lg, HOST_AX, u->dst);
+		dbt_emit_flags(t, kind | lg, HOST_AX, HOST_NONE);
+	} else {
+		dbt_flags_later(t, (struct dbt_recipe){ .op = (uint8_t)(kind | lg), .result = u->dst, .source = immediate ? REG_ZERO : u->b, .imm = imm });
+	}
+}
+
+/* ax = a alu b; the flags are stored at once: at the end of a block, and where the operands are not kept. */
+static void emit_two_aside(struct translation *t, const struct uop *u, enum emit_alu alu, unsigned lg, bool immediate, unsigned what)
+{
+	struct emit *e = t->e;
+	unsigned size = 1u << lg, kind = two_kind(alu);
+	uint64_t imm = alu_cut(lg, u->imm);
+	bool direct = immediate && (lg < LG64 || alu_fits(imm)), sourced = (what & TWO_FLAGS) && kind != FLAGS_LOGIC;
+	if (immediate && (!direct || (sourced && !alu_fits(imm))))
+		emit_mov_imm(e, HOST_CX, imm);
+	else if (!immediate && (sourced || lg < LG32))
+		dbt_emit_operand(t, lg, HOST_CX, u->b);
+	dbt_emit_operand(t, lg, HOST_AX, u->a);
+	if (direct)
 		emit_alu_imm(e, size, alu, emit_register(HOST_AX), (int32_t)imm);
 	else
-		emit_alu(e, size, alu, HOST_AX, emit_register(HOST_CX));
+		emit_alu(e, size, alu, HOST_AX, immediate || sourced || lg < LG32 ? emit_register(HOST_CX) : dbt_guest(u->b));
 	if (what & TWO_FLAGS) {
-		emit_widen(t, lg);
-		bool direct = immediate && !logic && alu_fits(imm);
-		if (direct)
-			emit_store_imm(e, 8, DBT_FIELD(flags.source), (int32_t)imm);
-		else if (immediate && !logic)
-			emit_mov_imm(e, HOST_CX, imm);
-		dbt_emit_flags(t, (logic ? FLAGS_LOGIC : alu == ALU_ADD ? FLAGS_ADD : FLAGS_SUB) | lg, HOST_AX, logic || direct ? HOST_NONE : HOST_CX);
+		emit_widen(t, lg, HOST_AX);
+		if (sourced && immediate && alu_fits(imm))
+			emit_store_imm(e, 8, DBT_FIELD(flags.source), (int32_t)imm), sourced = false;
+		dbt_emit_flags(t, kind | lg, HOST_AX, sourced ? HOST_CX : HOST_NONE);
 		t->live = LIVE_ALL;
 	}
 	if (what & TWO_STORE)
-		emit_result(t, lg, u->dst);
+		emit_result(t, lg, u->dst, HOST_AX);
 }
 
 static bool emit_alu_row(struct translation *t, const struct uop *u, unsigned i, enum emit_alu alu)
 {
 	unsigned lg = i >> 2;
 	bool immediate = i & 2, flags = !(i & 1);
-	if (!flags && emit_alu_quick(t, u, alu, lg, immediate))
-		return true;
-	emit_two(t, u, alu, lg, immediate, TWO_STORE | (flags ? TWO_FLAGS : 0));
+	if (alu_in_place(u, lg))
+		emit_two_in_place(t, u, alu, lg, immediate, flags);
+	else
+		emit_two_aside(t, u, alu, lg, immediate, TWO_STORE | (flags ? TWO_FLAGS : 0));
 	return true;
 }
 static bool emit_add(struct translation *t, const struct uop *u, unsigned i) { return emit_alu_row(t, u, i, ALU_ADD); }
@@ -230,91 +251,82 @@ static bool emit_or(struct translation *t, const struct uop *u, unsigned i) { re
 static bool emit_and(struct translation *t, const struct uop *u, unsigned i) { return emit_alu_row(t, u, i, ALU_AND); }
 static bool emit_sub(struct translation *t, const struct uop *u, unsigned i) { return emit_alu_row(t, u, i, ALU_SUB); }
 static bool emit_xor(struct translation *t, const struct uop *u, unsigned i) { return emit_alu_row(t, u, i, ALU_XOR); }
-static bool emit_cmp(struct translation *t, const struct uop *u, unsigned i)
+
+static bool emit_compare(struct translation *t, const struct uop *u, unsigned i, bool logic)
 {
-	emit_two(t, u, ALU_SUB, i >> 1, i & 1, TWO_FLAGS);
+	unsigned lg = i >> 1, b = i & 1 ? REG_ZERO : u->b;
+	if (t->last) {
+		emit_two_aside(t, u, logic ? ALU_AND : ALU_SUB, lg, i & 1, TWO_FLAGS);
+		return true;
+	}
+	struct dbt_recipe r = { .compare = true, .op = (uint8_t)((logic ? FLAGS_LOGIC : FLAGS_SUB) | lg), .result = u->a, .source = (uint8_t)b, .imm = i & 1 ? alu_cut(lg, u->imm) : 0 };
+	dbt_emit_compare(t, logic, lg, u->a, b, r.imm);
+	dbt_flags_later(t, r);
+	t->live = LIVE_ALL;
 	return true;
 }
-static bool emit_test(struct translation *t, const struct uop *u, unsigned i)
-{
-	emit_two(t, u, ALU_AND, i >> 1, i & 1, TWO_FLAGS);
-	return true;
-}
+static bool emit_cmp(struct translation *t, const struct uop *u, unsigned i) { return emit_compare(t, u, i, false); }
+static bool emit_test(struct translation *t, const struct uop *u, unsigned i) { return emit_compare(t, u, i, true); }
 
 /* ADC, SBB: the carry goes in as a real one, and is remembered. */
 static bool emit_with_carry(struct translation *t, const struct uop *u, unsigned i, bool borrow)
 {
 	struct emit *e = t->e;
 	unsigned lg = i >> 2;
+	enum emit_alu alu = borrow ? ALU_SBB : ALU_ADC;
 	uint64_t imm = alu_cut(lg, u->imm);
-	if (!t->carry && (t->flags < 0 || !emit_real_flags(t, CC_B)))
-		emit_carry(t);
-	if (i & 2)
+	bool immediate = i & 2, flags = !(i & 1);
+	if (!t->carry && (t->flags < 0 || !dbt_emit_real_flags(t, CC_B)))
+		dbt_emit_carry(t);
+	t->live = LIVE_NONE;
+	if (!flags && alu_in_place(u, lg)) {
+		emit_on_place(t, alu, lg, u->dst, u->b, immediate, imm);
+		return true;
+	}
+	if (immediate)
 		emit_mov_imm(e, HOST_CX, imm);
 	else
-		emit_operand(t, lg, HOST_CX, u->b);
-	if (!(i & 1)) {
+		dbt_emit_operand(t, lg, HOST_CX, u->b);
+	if (flags) {
 		emit_op(e, 1, OP_SETCC | CC_B, 0, emit_register(HOST_DX));
 		emit_op(e, 4, OP_MOVZX8, HOST_DX, emit_register(HOST_DX));
 		emit_op(e, 8, OP_STORE, HOST_DX, DBT_FIELD(flags.extra));
 	}
-	emit_operand(t, lg, HOST_AX, u->a);
-	emit_alu(e, 1u << lg, borrow ? ALU_SBB : ALU_ADC, HOST_AX, emit_register(HOST_CX));
-	t->live = LIVE_NONE;
-	if (!(i & 1)) {
-		emit_widen(t, lg);
+	dbt_emit_operand(t, lg, HOST_AX, u->a);
+	emit_alu(e, 1u << lg, alu, HOST_AX, emit_register(HOST_CX));
+	if (flags) {
+		emit_widen(t, lg, HOST_AX);
 		dbt_emit_flags(t, (borrow ? FLAGS_SBB : FLAGS_ADC) | lg, HOST_AX, HOST_CX);
 		t->live = LIVE_ALL;
 	}
-	emit_result(t, lg, u->dst);
+	emit_result(t, lg, u->dst, HOST_AX);
 	return true;
 }
 static bool emit_adc(struct translation *t, const struct uop *u, unsigned i) { return emit_with_carry(t, u, i, false); }
 static bool emit_sbb(struct translation *t, const struct uop *u, unsigned i) { return emit_with_carry(t, u, i, true); }
 
 /* ---- one operand ---- */
-/* flags.extra = CF. After INC and DEC it holds CF already: loops that count with DEC never call. */
-static void emit_keep_carry(struct translation *t)
-{
-	struct emit *e = t->e;
-	unsigned kind = t->flags < 0 ? 0 : (unsigned)t->flags & ~3u;
-	if (kind == FLAGS_INC || kind == FLAGS_DEC)
-		return;
-	if (kind == FLAGS_LOGIC) {
-		emit_store_imm(e, 8, DBT_FIELD(flags.extra), 0);
-		return;
-	}
-	uint8_t *has = NULL;
-	if (t->flags < 0) {
-		emit_op(e, 4, OP_LOAD, HOST_AX, DBT_FIELD(flags.op));
-		emit_alu_imm(e, 4, ALU_SUB, emit_register(HOST_AX), FLAGS_INC);
-		emit_alu_imm(e, 4, ALU_CMP, emit_register(HOST_AX), FLAGS_PARTIAL - FLAGS_INC);
-		has = emit_jump_if(e, CC_B);
-	}
-	emit_call_to(e, t->d->call_carry);
-	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(flags.extra));
-	emit_patch(has, e->at);
-}
-
 static bool emit_step(struct translation *t, const struct uop *u, unsigned i, bool dec)
 {
 	unsigned lg = i >> 1;
 	bool flags = !(i & 1);
-	if (!flags && lg >= LG32 && u->dst == u->a && dbt_host[u->dst] != HOST_NONE) {
+	if (flags)
+		dbt_emit_keep_carry(t);
+	if (alu_in_place(u, lg)) {
 		emit_op(t->e, 1u << lg, 0xff, dec, dbt_guest(u->dst));
-		return true;
+		if (flags)
+			dbt_flags_later(t, (struct dbt_recipe){ .op = (uint8_t)((dec ? FLAGS_DEC : FLAGS_INC) | lg), .result = u->dst, .source = REG_ZERO });
+	} else {
+		dbt_emit_operand(t, lg, HOST_AX, u->a);
+		emit_op(t->e, 1u << lg, 0xff, dec, emit_register(HOST_AX));
+		if (flags) {
+			emit_widen(t, lg, HOST_AX);
+			dbt_emit_flags(t, (dec ? FLAGS_DEC : FLAGS_INC) | lg, HOST_AX, HOST_NONE);
+		}
+		emit_result(t, lg, u->dst, HOST_AX);
 	}
 	if (flags)
-		emit_keep_carry(t);
-	emit_operand(t, lg, HOST_AX, u->a);
-	emit_op(t->e, 1u << lg, 0xff, dec, emit_register(HOST_AX));
-	if (flags) {
-		emit_widen(t, lg);
-		dbt_emit_flags(t, (dec ? FLAGS_DEC : FLAGS_INC) | lg, HOST_AX, HOST_NONE);
-		emit_store_imm(t->e, 8, DBT_FIELD(flags.source), 0);
-		t->live = LIVE_ALL & ~LIVE_CARRY;
-	}
-	emit_result(t, lg, u->dst);
+		t->live = LIVE_OVERFLOW | LIVE_REST | (t->carry ? LIVE_CARRY : 0);
 	return true;
 }
 static bool emit_inc(struct translation *t, const struct uop *u, unsigned i) { return emit_step(t, u, i, false); }
@@ -323,23 +335,31 @@ static bool emit_dec(struct translation *t, const struct uop *u, unsigned i) { r
 static bool emit_neg(struct translation *t, const struct uop *u, unsigned i)
 {
 	unsigned lg = i >> 1;
-	emit_operand(t, lg, HOST_CX, u->a);
+	if ((i & 1) && alu_in_place(u, lg)) {
+		emit_op(t->e, 1u << lg, OP_GROUP3, 3, dbt_guest(u->dst));
+		return true;
+	}
+	dbt_emit_operand(t, lg, HOST_CX, u->a);
 	emit_op(t->e, 8, OP_LOAD, HOST_AX, emit_register(HOST_CX));
 	emit_op(t->e, 1u << lg, OP_GROUP3, 3, emit_register(HOST_AX));
 	if (!(i & 1)) {
-		emit_widen(t, lg);
+		emit_widen(t, lg, HOST_AX);
 		dbt_emit_flags(t, FLAGS_SUB | lg, HOST_AX, HOST_CX);
 		t->live = LIVE_ALL;
 	}
-	emit_result(t, lg, u->dst);
+	emit_result(t, lg, u->dst, HOST_AX);
 	return true;
 }
 
 static bool emit_not(struct translation *t, const struct uop *u, unsigned lg)
 {
-	emit_operand(t, lg, HOST_AX, u->a);
+	if (alu_in_place(u, lg)) {
+		emit_op(t->e, 1u << lg, OP_GROUP3, 2, dbt_guest(u->dst));
+		return true;
+	}
+	dbt_emit_operand(t, lg, HOST_AX, u->a);
 	emit_op(t->e, 1u << lg, OP_GROUP3, 2, emit_register(HOST_AX));
-	emit_result(t, lg, u->dst);
+	emit_result(t, lg, u->dst, HOST_AX);
 	return true;
 }
 
@@ -355,7 +375,7 @@ static void emit_shift_flags(struct translation *t, enum emit_shift shift, unsig
 	if (shift == SHIFT_SHL)
 		emit_op(e, 8, OP_LOAD, HOST_DX, emit_register(HOST_AX));
 	else
-		emit_op(e, 8, OP_LOAD, HOST_DX, dbt_guest(reg)); /* SHR by one: OF is the operand's sign */
+		dbt_emit_operand(t, lg, HOST_DX, reg); /* SHR by one: OF is the operand's sign */
 	emit_shift_imm(e, 1u << lg, SHIFT_SHR, emit_register(HOST_DX), (8u << lg) - 1);
 	if (shift == SHIFT_SHL)
 		emit_alu(e, 4, ALU_XOR, HOST_DX, emit_register(HOST_CX));
@@ -363,16 +383,32 @@ static void emit_shift_flags(struct translation *t, enum emit_shift shift, unsig
 	emit_alu(e, 4, ALU_OR, HOST_CX, emit_register(HOST_DX));
 }
 
-/* By CL, and rotates, where nobody will see the flags. */
+/* By CL, where nobody will see the flags. The real shift of 8 and 16 bits takes the count modulo 32, too. */
 static bool emit_by_cl(struct translation *t, const struct uop *u, unsigned lg, unsigned shift)
 {
 	if (lg < LG32 || !dbt_flags_dead_after(u))
 		return false;
 	emit_op(t->e, 4, OP_LOAD, HOST_CX, dbt_guest(REG_CX));
-	emit_operand(t, lg, HOST_AX, u->a);
+	if (u->dst == u->a && dbt_host[u->dst] != HOST_NONE && u->dst != REG_CX) {
+		emit_op(t->e, 1u << lg, 0xd3, shift, dbt_guest(u->dst));
+		return true;
+	}
+	dbt_emit_operand(t, lg, HOST_AX, u->a);
 	emit_op(t->e, 1u << lg, 0xd3, shift, emit_register(HOST_AX));
-	emit_result(t, lg, u->dst);
+	emit_result(t, lg, u->dst, HOST_AX);
 	return true;
+}
+
+/* dst = a shifted or rotated by a constant, without flags. */
+static void emit_shift_plain(struct translation *t, const struct uop *u, unsigned lg, unsigned shift)
+{
+	if (alu_in_place(u, lg)) {
+		emit_shift_imm(t->e, 1u << lg, shift, dbt_guest(u->dst), (unsigned)u->imm);
+		return;
+	}
+	dbt_emit_operand(t, lg, HOST_AX, u->a);
+	emit_shift_imm(t->e, 1u << lg, shift, emit_register(HOST_AX), (unsigned)u->imm);
+	emit_result(t, lg, u->dst, HOST_AX);
 }
 
 static bool emit_rotate(struct translation *t, const struct uop *u, unsigned i, unsigned rotate)
@@ -380,11 +416,9 @@ static bool emit_rotate(struct translation *t, const struct uop *u, unsigned i, 
 	unsigned lg = i / 2;
 	if (i & 1)
 		return emit_by_cl(t, u, lg, rotate);
-	if (lg < LG32 || !dbt_flags_dead_after(u))
+	if (!dbt_flags_dead_after(u))
 		return false;
-	emit_operand(t, lg, HOST_AX, u->a);
-	emit_shift_imm(t->e, 1u << lg, rotate, emit_register(HOST_AX), (unsigned)u->imm);
-	emit_result(t, lg, u->dst);
+	emit_shift_plain(t, u, lg, rotate);
 	return true;
 }
 static bool emit_rol(struct translation *t, const struct uop *u, unsigned i) { return emit_rotate(t, u, i, SHIFT_ROL); }
@@ -395,26 +429,45 @@ static bool emit_shift_row(struct translation *t, const struct uop *u, unsigned 
 	unsigned lg = i / 3, count = (unsigned)u->imm;
 	if (i % 3 == 2)
 		return emit_by_cl(t, u, lg, shift);
-	if (i % 3 == 0 && lg < LG32)
-		return false;
-	if (i % 3 == 1 && lg >= LG32 && u->dst == u->a && dbt_host[u->dst] != HOST_NONE) {
-		emit_shift_imm(t->e, 1u << lg, shift, dbt_guest(u->dst), count);
+	if (i % 3 == 1) {
+		emit_shift_plain(t, u, lg, shift);
 		return true;
 	}
-	emit_operand(t, lg, HOST_AX, u->a);
-	emit_shift_imm(t->e, 1u << lg, shift, emit_register(HOST_AX), count);
-	if (i % 3 == 0) {
-		emit_shift_flags(t, shift, lg, u->a, count);
-		dbt_emit_flags(t, FLAGS_PARTIAL | lg, HOST_AX, HOST_CX);
-		if (shift == SHIFT_SAR || (shift == SHIFT_SHR && count != 1)) /* the others' OF took arithmetic */
-			t->live = LIVE_CARRY | LIVE_REST;
+	if (count >= 8u << lg)
+		return false;
+	if (dbt_flags_only_real(u)) {
+		emit_shift_plain(t, u, lg, shift);
+		t->recipe.pending = false;
+		t->flags = -1;
+		t->live = LIVE_CARRY;
+		return true;
 	}
-	emit_result(t, lg, u->dst);
+	dbt_emit_operand(t, lg, HOST_AX, u->a);
+	emit_shift_imm(t->e, 1u << lg, shift, emit_register(HOST_AX), count);
+	emit_shift_flags(t, shift, lg, u->a, count);
+	dbt_emit_flags(t, FLAGS_PARTIAL | lg, HOST_AX, HOST_CX);
+	if (shift == SHIFT_SAR || (shift == SHIFT_SHR && count != 1)) /* the others' OF took arithmetic */
+		t->live = LIVE_CARRY | LIVE_REST;
+	emit_result(t, lg, u->dst, HOST_AX);
 	return true;
 }
 static bool emit_shl(struct translation *t, const struct uop *u, unsigned i) { return emit_shift_row(t, u, i, SHIFT_SHL); }
 static bool emit_shr(struct translation *t, const struct uop *u, unsigned i) { return emit_shift_row(t, u, i, SHIFT_SHR); }
 static bool emit_sar(struct translation *t, const struct uop *u, unsigned i) { return emit_shift_row(t, u, i, SHIFT_SAR); }
+
+/* SHLD, SHRD by a constant, where nobody will see the flags. */
+static bool emit_double(struct translation *t, const struct uop *u, unsigned i)
+{
+	unsigned lg = i / 2 % 3 + LG16;
+	uint8_t count = (uint8_t)u->imm;
+	if ((i & 1) || lg == LG16 || !dbt_flags_dead_after(u))
+		return false;
+	dbt_emit_operand(t, lg, HOST_AX, u->a);
+	emit_op(t->e, 1u << lg, i < 6 ? 0x0fa4 : 0x0fac, dbt_read(t, u->b, HOST_CX), emit_register(HOST_AX));
+	emit_bytes(t->e, &count, 1);
+	emit_result(t, lg, u->dst, HOST_AX);
+	return true;
+}
 
 /* ---- multiplication into one register ---- */
 /* ax = low half; the real OF: CF = OF = the product did not fit. Changes cx. */
@@ -432,21 +485,25 @@ static bool emit_imul(struct translation *t, const struct uop *u, unsigned i)
 {
 	struct emit *e = t->e;
 	unsigned lg = i % 6 / 2 + LG16, size = 1u << lg;
-	if (lg == LG16)
+	bool flags = !(i & 1);
+	if (lg == LG16 || (i >= 6 && lg == LG64 && !alu_fits(u->imm)))
 		return false;
-	emit_operand(t, lg, HOST_AX, u->a);
-	if (i >= 6 && lg == LG64 && !alu_fits(u->imm))
-		return false;
+	unsigned to = flags ? HOST_AX : dbt_target(u->dst, HOST_AX);
 	if (i >= 6) {
 		int32_t imm = (int32_t)u->imm;
-		emit_op(e, size, 0x69, HOST_AX, emit_register(HOST_AX));
+		emit_op(e, size, 0x69, to, dbt_guest(u->a));
 		emit_bytes(e, &imm, 4);
 	} else {
-		emit_op(e, size, OP_IMUL, HOST_AX, dbt_guest(u->b));
+		if (u->dst != u->a && u->dst == u->b)
+			to = HOST_AX;
+		if (to == HOST_AX || u->dst != u->a)
+			dbt_emit_operand(t, lg, to, u->a);
+		emit_op(e, size, OP_IMUL, to, dbt_guest(u->b));
 	}
-	if (!(i & 1))
+	if (flags)
 		emit_product_flags(t, lg);
-	emit_result(t, lg, u->dst);
+	if (to == HOST_AX)
+		emit_result(t, lg, u->dst, HOST_AX);
 	return true;
 }
 
@@ -455,7 +512,7 @@ static bool emit_product(struct translation *t, const struct uop *u, unsigned lg
 {
 	if (lg < LG32)
 		return false;
-	emit_operand(t, lg, HOST_AX, REG_AX);
+	dbt_emit_operand(t, lg, HOST_AX, REG_AX);
 	emit_op(t->e, 1u << lg, OP_GROUP3, is_signed ? 5 : 4, dbt_guest(u->a));
 	if (!dbt_flags_dead_after(u))
 		emit_product_flags(t, lg);
@@ -471,14 +528,99 @@ static bool emit_div(struct translation *t, const struct uop *u, unsigned lg)
 {
 	if (lg < LG32)
 		return false;
-	emit_operand(t, lg, HOST_CX, u->a);
-	emit_operand(t, lg, HOST_DX, REG_DX);
-	emit_operand(t, lg, HOST_AX, REG_AX);
+	dbt_emit_operand(t, lg, HOST_CX, u->a);
+	dbt_emit_operand(t, lg, HOST_DX, REG_DX);
+	dbt_emit_operand(t, lg, HOST_AX, REG_AX);
 	emit_alu(t->e, 1u << lg, ALU_CMP, HOST_DX, emit_register(HOST_CX));
 	dbt_emit_slow(t, u, emit_jump_if(t->e, CC_AE));
 	emit_op(t->e, 1u << lg, OP_GROUP3, 6, emit_register(HOST_CX));
 	dbt_write(t, REG_AX, HOST_AX);
 	dbt_write(t, REG_DX, HOST_DX);
+	return true;
+}
+
+/* With a dividend that is AX's sign extended (CDQ came before) and a divisor that is neither 0 nor -1 every quotient fits; the rest is left to the C function. */
+static bool emit_idiv(struct translation *t, const struct uop *u, unsigned lg)
+{
+	struct emit *e = t->e;
+	unsigned size = 1u << lg;
+	if (lg < LG32)
+		return false;
+	dbt_emit_operand(t, lg, HOST_CX, u->a);
+	emit_op(e, size, OP_LEA, HOST_AX, emit_memory(HOST_CX, 1));
+	emit_alu_imm(e, size, ALU_CMP, emit_register(HOST_AX), 1);
+	dbt_emit_slow(t, u, emit_jump_if(e, CC_BE));
+	dbt_emit_operand(t, lg, HOST_AX, REG_AX);
+	emit_bytes(e, size == 8 ? "\x48\x99" : "\x99", size == 8 ? 2 : 1); /* CQO, CDQ */
+	emit_alu(e, size, ALU_CMP, HOST_DX, dbt_guest(REG_DX));
+	dbt_emit_slow(t, u, emit_jump_if(e, CC_NZ));
+	emit_op(e, size, OP_GROUP3, 7, emit_register(HOST_CX));
+	dbt_write(t, REG_AX, HOST_AX);
+	dbt_write(t, REG_DX, HOST_DX);
+	return true;
+}
+
+/* ---- bits ---- */
+/* BSF, BSR: flags as of a logic operation on the source; nothing is written for 0. */
+static bool emit_scan(struct translation *t, const struct uop *u, unsigned i)
+{
+	struct emit *e = t->e;
+	unsigned lg = i % 3 + LG16;
+	if (lg == LG16)
+		return false;
+	dbt_emit_operand(t, lg, HOST_AX, u->a);
+	emit_op(e, 1u << lg, i < 3 ? 0x0fbc : 0x0fbd, HOST_CX, emit_register(HOST_AX));
+	uint8_t *none = emit_jump_if(e, CC_Z);
+	dbt_write(t, u->dst, HOST_CX);
+	emit_patch(none, e->at);
+	dbt_emit_flags(t, FLAGS_LOGIC | lg, HOST_AX, HOST_NONE);
+	return true;
+}
+
+/* BT, BTS, BTR, BTC: the carry alone changes. */
+static bool emit_bit(struct translation *t, const struct uop *u, unsigned i)
+{
+	struct emit *e = t->e;
+	unsigned lg = i % 3 + LG16, which = i / 3, size = 1u << lg;
+	if (lg == LG16)
+		return false;
+	bool flags = !dbt_flags_dead_after(u);
+	if (flags)
+		dbt_flush_flags(t);
+	dbt_emit_operand(t, lg, HOST_AX, u->a);
+	emit_op(e, 4, OP_LOAD, HOST_CX, dbt_guest(u->b));
+	emit_op(e, size, OP_BT + 8 * which, HOST_CX, emit_register(HOST_AX));
+	if (flags) {
+		emit_op(e, 1, OP_SETCC | CC_B, 0, emit_register(HOST_CX));
+		if (which)
+			emit_result(t, lg, u->dst, HOST_AX);
+		emit_op(e, 4, OP_MOVZX8, HOST_CX, emit_register(HOST_CX));
+		emit_call_to(e, t->d->call_set_carry);
+		t->flags = FLAGS_EXPLICIT;
+	} else if (which) {
+		emit_result(t, lg, u->dst, HOST_AX);
+	}
+	return true;
+}
+
+/* CMPXCHG: equal: dst = b. Unequal: the accumulator and dst = the old value. */
+static bool emit_cmpxchg(struct translation *t, const struct uop *u, unsigned lg)
+{
+	struct emit *e = t->e;
+	unsigned size = 1u << lg;
+	if (lg < LG32 || u->dst == REG_AX || u->b == u->dst)
+		return false;
+	dbt_emit_operand(t, lg, HOST_CX, u->a);
+	dbt_emit_operand(t, lg, HOST_AX, REG_AX);
+	emit_alu(e, size, ALU_SUB, HOST_AX, emit_register(HOST_CX));
+	dbt_emit_flags(t, FLAGS_SUB | lg, HOST_AX, HOST_CX);
+	dbt_emit_operand(t, lg, HOST_DX, u->b);
+	uint8_t *equal = emit_jump_if(e, CC_Z);
+	dbt_write(t, REG_AX, HOST_CX);
+	emit_op(e, 8, OP_LOAD, HOST_DX, emit_register(HOST_CX));
+	emit_patch(equal, e->at);
+	dbt_write(t, u->dst, HOST_DX);
+	t->live = LIVE_ALL;
 	return true;
 }
 
@@ -501,6 +643,30 @@ static bool emit_cmov(struct translation *t, const struct uop *u, unsigned i)
 	return true;
 }
 
+/* ---- other flags ---- */
+static bool emit_direction(struct translation *t, const struct uop *u, unsigned i) /* CLD, STD */
+{
+	(void)u;
+	emit_alu_imm(t->e, 4, i ? ALU_OR : ALU_AND, DBT_FIELD(eflags), i ? (int32_t)FLAG_DF : ~(int32_t)FLAG_DF);
+	return true;
+}
+
+/* In 64-bit code a target that 48 bits do not hold is left to the C function, which knows of 57; in flat 32-bit code none is refused. */
+static bool emit_check_target(struct translation *t, const struct uop *u, unsigned i)
+{
+	struct emit *e = t->e;
+	(void)i;
+	if ((t->b->key & KEY_CODE_SIZE) != 8)
+		return false;
+	emit_op(e, 8, OP_LOAD, HOST_AX, dbt_guest(u->a));
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_AX));
+	emit_shift_imm(e, 8, SHIFT_SHL, emit_register(HOST_CX), 16);
+	emit_shift_imm(e, 8, SHIFT_SAR, emit_register(HOST_CX), 16);
+	emit_alu(e, 8, ALU_CMP, HOST_AX, emit_register(HOST_CX));
+	dbt_emit_slow(t, u, emit_jump_if(e, CC_NZ));
+	return true;
+}
+
 /* ---- the rows ---- */
 struct alu_range {
 	uint16_t first, count;
@@ -510,15 +676,22 @@ struct alu_range {
 
 static bool emit_nop(struct translation *t, const struct uop *u, unsigned i) { return (void)t, (void)u, (void)i, true; }
 
-static const struct alu_range alu_ranges[] = { /* ORDER OP: counts follow uops.def */
+static const struct alu_range alu_ranges[] = { /* ORDER OP: ascending; counts follow uops.def */
 	{ UOP_nop, 1, true, emit_nop },
 	{ UOP_mov8, 4, true, emit_mov },
 	{ UOP_movi8, 3, true, emit_movi },
 	{ UOP_movz8, 2, true, emit_movz },
 	{ UOP_movs8_16, 6, true, emit_movs },
-	{ UOP_lea, 4, true, emit_lea },
+	{ UOP_geth, 1, true, emit_geth },
+	{ UOP_puth, 1, true, emit_puth },
+	{ UOP_lea, 5, true, emit_lea },
+	{ UOP_bswap32, 2, true, emit_bswap },
+	{ UOP_xchg8, 4, true, emit_xchg },
+	{ UOP_cwd16, 3, true, emit_cwd },
 	{ UOP_add8_rr, 16, false, emit_add },
 	{ UOP_or8_rr, 16, false, emit_or },
+	{ UOP_adc8_rr, 16, false, emit_adc },
+	{ UOP_sbb8_rr, 16, false, emit_sbb },
 	{ UOP_and8_rr, 16, false, emit_and },
 	{ UOP_sub8_rr, 16, false, emit_sub },
 	{ UOP_xor8_rr, 16, false, emit_xor },
@@ -527,39 +700,55 @@ static const struct alu_range alu_ranges[] = { /* ORDER OP: counts follow uops.d
 	{ UOP_inc8, 8, false, emit_inc },
 	{ UOP_dec8, 8, false, emit_dec },
 	{ UOP_neg8, 8, false, emit_neg },
-	{ UOP_not8, 4, false, emit_not },
+	{ UOP_not8, 4, true, emit_not },
 	{ UOP_shl8_ri, 12, false, emit_shl },
 	{ UOP_shr8_ri, 12, false, emit_shr },
 	{ UOP_sar8_ri, 12, false, emit_sar },
 	{ UOP_rol8_ri, 8, false, emit_rol },
 	{ UOP_ror8_ri, 8, false, emit_ror },
-	{ UOP_adc8_rr, 16, false, emit_adc },
-	{ UOP_sbb8_rr, 16, false, emit_sbb },
-	{ UOP_imul16_rr, 12, false, emit_imul },
+	{ UOP_shld16_ri, 12, false, emit_double },
 	{ UOP_mul8, 4, false, emit_mul },
 	{ UOP_imul8, 4, false, emit_imul_one },
+	{ UOP_imul16_rr, 12, false, emit_imul },
 	{ UOP_div8, 4, false, emit_div },
+	{ UOP_idiv8, 4, false, emit_idiv },
+	{ UOP_bt16, 12, false, emit_bit },
+	{ UOP_bsf16, 6, false, emit_scan },
+	{ UOP_cmpxchg8, 4, false, emit_cmpxchg },
 	{ UOP_set_o, 16, true, emit_set },
 	{ UOP_cmov16_o, 48, true, emit_cmov },
+	{ UOP_cld, 2, false, emit_direction },
+	{ UOP_add_sp, 1, true, emit_add_sp },
+	{ UOP_check_target, 1, false, emit_check_target },
 };
+
+static const struct alu_range *alu_find(unsigned op)
+{
+	unsigned low = 0, high = sizeof alu_ranges / sizeof *alu_ranges;
+	while (high - low > 1) {
+		unsigned middle = (low + high) / 2;
+		if (alu_ranges[middle].first <= op)
+			low = middle;
+		else
+			high = middle;
+	}
+	return op - alu_ranges[low].first < alu_ranges[low].count ? &alu_ranges[low] : NULL;
+}
 
 bool dbt_emit_alu(struct translation *t, const struct uop *u)
 {
-	for (unsigned i = 0; i < sizeof alu_ranges / sizeof *alu_ranges; i++) {
-		const struct alu_range *r = &alu_ranges[i];
-		if (u->op < r->first || u->op >= r->first + r->count)
-			continue;
-		unsigned live = t->live;
-		t->carry = live & LIVE_CARRY;
-		if (!r->keeps)
-			t->live = LIVE_NONE;
-		if (!r->emit(t, u, u->op - r->first)) {
-			t->live = LIVE_NONE;
-			return false;
-		}
-		if (r->keeps && r->emit != emit_set && r->emit != emit_cmov)
-			t->live = live;
-		return true;
+	const struct alu_range *r = alu_find(u->op);
+	unsigned live = t->live;
+	if (!r)
+		return false;
+	t->carry = live & LIVE_CARRY;
+	if (!r->keeps)
+		t->live = LIVE_NONE;
+	if (!r->emit(t, u, u->op - r->first)) {
+		t->live = LIVE_NONE;
+		return false;
 	}
-	return false;
+	if (r->keeps && r->emit != emit_set && r->emit != emit_cmov)
+		t->live = live;
+	return true;
 }

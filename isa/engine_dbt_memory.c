@@ -15,11 +15,7 @@ static void memory_ea(struct translation *t, const struct uop *u, unsigned form)
 		emit_mov_imm(e, HOST_AX, u->imm);
 		return;
 	}
-	unsigned base = dbt_read(t, u->a, HOST_AX);
-	struct emit_place place = emit_memory(base, u->disp);
-	if (!plain && u->index != REG_ZERO)
-		place = emit_indexed(base, dbt_read(t, u->index, HOST_CX), u->scale, u->disp);
-	emit_op(e, narrow ? 4 : 8, OP_LEA, HOST_AX, place);
+	dbt_emit_ea(t, narrow ? 4 : 8, HOST_AX, u, !plain);
 	if (form == MEMORY_FORM_seg)
 		emit_alu(e, 8, ALU_ADD, HOST_AX, dbt_field(offsetof(struct cpu, seg) + u->seg * sizeof(struct segment) + offsetof(struct segment, base)));
 }
@@ -31,25 +27,25 @@ struct dbt_site *dbt_emit_site(struct translation *t, enum dbt_site_kind kind, c
 		t->e->full = true;
 	else
 		t->sites++;
-	*s = (struct dbt_site){ .kind = kind, .from = from, .u = u };
+	*s = (struct dbt_site){ .kind = kind, .from = from, .u = u, .recipe = t->recipe };
 	return s;
 }
 
 void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *from) { dbt_emit_site(t, SITE_UOP, u, from); }
 
-/* Looks ax up in the fast table; cx = the entry. Misses go to the slow path. */
+/* Looks ax up in the fast table; r9 + cx = the entry. Misses go to the slow path. */
 static void memory_look(struct translation *t, const struct uop *u, unsigned bytes, size_t column)
 {
 	struct emit *e = t->e;
-	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_AX));
-	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12 - 5);
+	unsigned width = t->d->mask >> 20 ? 8 : 4;
+	emit_op(e, width, OP_LOAD, HOST_CX, emit_register(HOST_AX));
+	emit_shift_imm(e, width, SHIFT_SHR, emit_register(HOST_CX), 12 - 5);
 	_Static_assert(sizeof(struct fast_entry) == 1 << 5, "the index times the entry's size");
 	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), (int32_t)(t->d->mask << 5));
-	emit_alu(e, 8, ALU_ADD, HOST_CX, DBT_FIELD(mem.table));
-	emit_op(e, 8, OP_LEA, HOST_DX, emit_memory(HOST_AX, (int32_t)bytes - 1));
+	emit_op(e, 8, bytes > 1 ? OP_LEA : OP_LOAD, HOST_DX, bytes > 1 ? emit_memory(HOST_AX, (int32_t)bytes - 1) : emit_register(HOST_AX));
 	emit_alu_imm(e, 8, ALU_AND, emit_register(HOST_DX), -4096);
 	emit_alu(e, 8, ALU_OR, HOST_DX, DBT_FIELD(mem.tag));
-	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_memory(HOST_CX, (int32_t)column));
+	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_indexed(DBT_FAST, HOST_CX, 0, (int32_t)column));
 	dbt_emit_slow(t, u, emit_jump_if(e, CC_NZ));
 }
 
@@ -106,7 +102,7 @@ static struct emit_place memory_find(struct translation *t, const struct uop *u,
 	if (memory_filtered(t, kind))
 		return memory_filter(t, u, kind, bytes);
 	memory_look(t, u, bytes, kind == EV_LOAD ? offsetof(struct fast_entry, read) : offsetof(struct fast_entry, write));
-	emit_op(e, 8, OP_LOAD, t->observed ? HOST_DX : HOST_CX, emit_memory(HOST_CX, offsetof(struct fast_entry, addend)));
+	emit_op(e, 8, OP_LOAD, t->observed ? HOST_DX : HOST_CX, emit_indexed(DBT_FAST, HOST_CX, 0, offsetof(struct fast_entry, addend)));
 	if (!t->observed)
 		return emit_indexed(HOST_AX, HOST_CX, 0, 0);
 	emit_alu(e, 8, ALU_ADD, HOST_DX, emit_register(HOST_AX));

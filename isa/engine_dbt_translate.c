@@ -5,6 +5,7 @@
  */
 #include "engine_dbt.h"
 #include "uop_control.h"
+#include <stdlib.h>
 
 static void translate_observe(struct cpu *cpu, const struct uop *u, uint64_t unused)
 {
@@ -57,35 +58,50 @@ static void translate_filtered(struct translation *t)
 	s->back = e->at;
 }
 
+/* Functional code is entered with budget left, and goes back at once when that would be gone behind it: so no block looks at the budget again before it jumps to the next. */
+static void translate_entry_budget(struct translation *t)
+{
+	struct emit *e = t->e;
+	emit_alu_imm(e, 8, ALU_SUB, emit_register(DBT_BUDGET), t->b->insns);
+	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(block));
+	emit_patch(emit_jump_if(e, CC_LE), t->d->exit_last);
+}
+
+static void translate_entry_observed(struct translation *t)
+{
+	struct emit *e = t->e;
+	emit_op(e, 8, OP_TEST, DBT_BUDGET, emit_register(DBT_BUDGET));
+	emit_patch(emit_jump_if(e, CC_LE), t->d->exit_stale);
+	emit_alu_imm(e, 4, ALU_CMP, DBT_FIELD(attention), 0);
+	emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_stale);
+	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(block));
+	if (t->d->hook)
+		translate_call(t, t->b->uop, (uint64_t)(uintptr_t)translate_observe, false);
+	else if (t->d->filter)
+		translate_filtered(t);
+	else
+		translate_event(t);
+	emit_alu_imm(e, 8, ALU_SUB, emit_register(DBT_BUDGET), t->b->insns);
+}
+
 static const uint8_t *translate_entry(struct translation *t)
 {
-	struct block *b = t->b;
 	struct emit *e = t->e;
-	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)b);
+	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)t->b);
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_AX, offsetof(struct block, stamp)));
 	emit_alu(e, 8, ALU_CMP, HOST_CX, DBT_FIELD(stamp));
 	emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_stale);
-	emit_op(e, 8, OP_TEST, DBT_BUDGET, emit_register(DBT_BUDGET));
-	emit_patch(emit_jump_if(e, CC_LE), t->d->exit_stale);
-	if (t->observed) {
-		emit_alu_imm(e, 4, ALU_CMP, DBT_FIELD(attention), 0);
-		emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_stale);
-	}
-	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(block));
-	if (t->observed && t->d->hook)
-		translate_call(t, b->uop, (uint64_t)(uintptr_t)translate_observe, false);
-	else if (t->observed && t->d->filter)
-		translate_filtered(t);
-	else if (t->observed)
-		translate_event(t);
-	emit_alu_imm(e, 8, ALU_SUB, emit_register(DBT_BUDGET), b->insns);
+	if (t->observed)
+		translate_entry_observed(t);
+	else
+		translate_entry_budget(t);
 	return e->at;
 }
 
 /* ---- the ways out ---- */
 static void translate_way(struct translation *t, unsigned way, uint8_t *site)
 {
-	t->b->site[way] = site;
+	t->code->link[way] = (struct dbt_link){ .site = site, .out = t->d->exit_chain[way] };
 	emit_patch(site, t->d->exit_chain[way]);
 }
 
@@ -116,7 +132,9 @@ static bool translate_fused(struct translation *t, const struct uop *u)
 	} else {
 		return false;
 	}
+	t->last = true;
 	dbt_emit_alu(t, &plain);
+	dbt_flush_flags(t);
 	translate_branch(t, cc);
 	return true;
 }
@@ -134,10 +152,6 @@ static bool translate_indirect(struct translation *t, const struct uop *u)
 	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(blocks));
 	if (t->observed && t->d->hook)
 		emit_store_imm(e, 1, emit_memory(HOST_AX, offsetof(struct block_cache, indirect)), 1);
-	emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(block));
-	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_CX, offsetof(struct block, next)));
-	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_memory(HOST_CX, offsetof(struct block, pc)));
-	uint8_t *found = emit_jump_if(e, CC_Z);
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_DX));
 	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12);
 	emit_alu(e, 4, ALU_XOR, HOST_CX, emit_register(HOST_DX));
@@ -145,18 +159,19 @@ static bool translate_indirect(struct translation *t, const struct uop *u)
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_indexed(HOST_AX, HOST_CX, 3, offsetof(struct block_cache, jump)));
 	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_memory(HOST_CX, offsetof(struct block, pc)));
 	emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_end);
-	emit_patch(found, e->at);
 	emit_alu_imm(e, 4, ALU_CMP, emit_memory(HOST_CX, offsetof(struct block, key)), (int32_t)t->b->key);
 	emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_end);
 	if (ret)
 		emit_op(e, size, OP_LEA, dbt_host[REG_SP], emit_memory(dbt_host[REG_SP], (int32_t)by));
-	emit_op(e, 4, OP_GROUP5, 4, emit_memory(HOST_CX, offsetof(struct block, code))); /* JMP */
+	emit_op(e, 4, OP_GROUP5, 4, emit_memory(HOST_CX, (int32_t)(offsetof(struct block, code) + t->d->variant * sizeof(uint8_t *)))); /* JMP */
 	return true;
 }
 
 static void translate_end(struct translation *t, const struct uop *u)
 {
 	bool done;
+	if (!(uop_facts[u->op] & FACT_SETS))
+		dbt_flush_flags(t);
 	if (u->op == UOP_jmp || u->op == UOP_fall)
 		translate_way(t, u->op == UOP_fall, emit_jump(t->e)), done = true;
 	else if (u->op >= UOP_j_o && u->op <= UOP_j_g) {
@@ -170,15 +185,44 @@ static void translate_end(struct translation *t, const struct uop *u)
 }
 
 /* ---- the block ---- */
+/* Whether an emitted micro-op writes a register that the flags are yet to be made from. */
+static bool translate_loses(const struct translation *t, const struct uop *u)
+{
+	const struct dbt_recipe *r = &t->recipe;
+	unsigned also = u->dst, more = u->dst;
+	if (u->op >= UOP_mul8 && u->op <= UOP_idiv64)
+		also = REG_AX, more = REG_DX;
+	else if (u->op >= UOP_cwd16 && u->op <= UOP_cwd64)
+		also = REG_DX;
+	else if (u->op >= UOP_xchg8 && u->op <= UOP_xchg64)
+		also = u->a;
+	else if (u->op >= UOP_cmpxchg8 && u->op <= UOP_cmpxchg64)
+		also = REG_AX;
+	else if ((u->op >= UOP_push64_bd && u->op <= UOP_pop32_bd32) || u->op == UOP_add_sp)
+		also = REG_SP;
+	unsigned source = r->source == REG_ZERO ? (unsigned)REG_COUNT : r->source;
+	return r->pending && (r->result == u->dst || r->result == also || r->result == more || source == u->dst || source == also || source == more);
+}
+
 static void translate_uop(struct translation *t, const struct uop *u)
 {
 	unsigned facts = uop_facts[u->op], first = t->sites;
+	bool over = (facts & FACT_SETS) || dbt_flags_dead_after(u), loses = translate_loses(t, u);
+	if (loses && !over)
+		dbt_flush_flags(t);
 	if (dbt_emit_alu(t, u) || dbt_emit_memory(t, u) || dbt_emit_sse(t, u)) {
 		for (unsigned i = first; i < t->sites; i++) /* slow paths complete the micro-op and go on behind it */
 			if (t->site[i].kind == SITE_UOP || t->site[i].kind == SITE_OBSERVE)
 				t->site[i].back = t->e->at;
+		if (loses && over && t->recipe.pending && !(facts & FACT_SETS)) { /* nobody will ask */
+			t->recipe.pending = false;
+			t->flags = -1;
+		}
 		return;
 	}
+	if ((facts & (FACT_USES | FACT_STOP)) || !(facts & FACT_SETS))
+		dbt_flush_flags(t);
+	t->recipe.pending = false;
 	translate_call(t, u, translate_address(t->rows[u->op].call), facts & FACT_STOP);
 	t->live = LIVE_NONE;
 	if (facts & (FACT_SETS | FACT_USES | FACT_STOP))
@@ -195,6 +239,8 @@ static void translate_sites(struct translation *t)
 			emit_call_to(t->e, t->d->observe[(uint8_t)s->head != EV_LOAD]);
 			emit_patch(emit_jump_if(t->e, CC_NZ), s->hit);
 		}
+		if (s->kind == SITE_UOP || s->kind == SITE_OBSERVE)
+			dbt_emit_recipe(t, &s->recipe);
 		if (s->kind == SITE_BLOCK)
 			translate_call(t, s->u, (uint64_t)(uintptr_t)translate_observe, false);
 		else if (s->kind != SITE_DRAIN)
@@ -209,8 +255,12 @@ bool dbt_translate(struct cpu *cpu, struct dbt *d, struct block *b)
 {
 	bool observed = cpu->blocks->observed;
 	struct translation t; /* large: its list of slow paths is not cleared */
-	t.d = d, t.b = b, t.e = &d->emit, t.rows = observed ? dbt_rows_observed : dbt_rows, t.observed = observed, t.flags = -1, t.live = LIVE_NONE, t.sites = 0;
 	uint8_t *start = d->emit.at;
+	t.code = calloc(1, sizeof *t.code);
+	if (!t.code)
+		abort(); /* the real machine is out of memory: nothing can go on */
+	t.d = d, t.b = b, t.e = &d->emit, t.rows = observed ? dbt_rows_observed : dbt_rows, t.observed = observed, t.flags = -1, t.live = LIVE_NONE, t.sites = 0;
+	t.recipe.pending = t.last = false;
 	const uint8_t *body = translate_entry(&t);
 	const struct uop *u = b->uop;
 	for (; t.rows[u->op].shape != SHAPE_END; u++)
@@ -218,11 +268,14 @@ bool dbt_translate(struct cpu *cpu, struct dbt *d, struct block *b)
 	translate_end(&t, u);
 	translate_sites(&t);
 	if (d->emit.full) {
-		b->site[0] = b->site[1] = NULL;
+		free(t.code);
 		d->emit.at = start;
+		d->emit.full = false;
 		return false;
 	}
-	b->code = start + d->emit.to_run;
-	b->body = body + d->emit.to_run;
+	t.code->block = b;
+	t.code->enter = start + d->emit.to_run;
+	t.code->body = body + d->emit.to_run;
+	dbt_keep(d, t.code);
 	return true;
 }
