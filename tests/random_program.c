@@ -80,7 +80,7 @@ static uint64_t address(struct maker *m)
 	case 1: return RANDOM_ABSENT - pick(m, 32); /* next to the absent page */
 	case 2: return m->what & RANDOM_DEFINED ? data : RANDOM_CODE + RANDOM_ENTRY + pick(m, 0x1000);
 	case 3: return m->what & RANDOM_DEFINED ? data : m->width == 8 ? 0x8000000000000000ull >> pick(m, 40) : (uint32_t)rnd(m);
-	case 4: return RANDOM_PT64 + pick(m, 0x4000);
+	case 4: return m->what & RANDOM_FLUSHED ? data : RANDOM_PT64 + pick(m, 0x4000); /* page tables themselves: without a flush after it, who knows */
 	case 5: case 6: case 7: case 8: return RANDOM_EDIT + pick(m, RANDOM_EDIT_PAGES * 4096);
 	case 9: case 10: case 11: return (data & ~0xfffu) + 4096 - pick(m, 24);
 	default: return data & ~(chance(m, 2) ? 15u : 0u);
