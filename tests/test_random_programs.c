@@ -69,9 +69,19 @@ static void program_say(uint64_t seed, const char *what, const struct outcome *o
 static bool hunted(const char *test) { return !hunt.only || !strcmp(hunt.only, test); }
 
 /* ---- engines ---- */
+
+/* Every other time none, else each core model in turn. */
+static const char *core_of(uint64_t n)
+{
+	unsigned cores = 0;
+	while (core_models[cores].name)
+		cores++;
+	return n % 2 ? core_models[n / 2 % cores].name : "functional";
+}
+
 static void engines_check(uint64_t seed)
 {
-	static const char *const cores[] = { "functional", "functional", "fixed" };
+	static const unsigned entries[] = { 256, 4096, 1, 16 }, events[] = { 4096, 2, 65536, 37 }, cache[] = { 4u << 20, 1u << 16, 1u << 18 };
 	const struct engine *list[8] = { engine_find("switch") };
 	const struct technique *t = &techniques[seed % TECHNIQUES];
 	struct lockstep_report r;
@@ -82,7 +92,10 @@ static void engines_check(uint64_t seed)
 		if (e != list[0])
 			list[n++] = e;
 	program_make(seed, 0);
-	config_make(&c, t->paravirtual_guest ? "native" : t->name, "switch", cores[seed / TECHNIQUES % 3]);
+	config_make(&c, t->paravirtual_guest ? "native" : t->name, "switch", core_of(seed / TECHNIQUES));
+	c.softtlb_entries = entries[seed / 2 % 4];
+	c.event_buffer = events[seed / 3 % 4];
+	c.block_cache_bytes = cache[seed / 5 % 3];
 	bool ran = lockstep_run(&c, list, LOCKSTEP_TURN, &r, error, sizeof error), same = ran && !r.differ;
 	CU_ASSERT(same);
 	if (same)
