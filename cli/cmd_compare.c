@@ -22,6 +22,7 @@ struct comparison {
 	unsigned runners, main_runners;    /* of them: those that the tables show; after them: those of --fit */
 	struct progress progress;
 	unsigned jobs;
+	bool refused;   /* a machine cannot be made as it is configured */
 	/* the pool */
 	pthread_mutex_t lock;
 	unsigned next, end;
@@ -223,6 +224,7 @@ static bool comparison_run(struct comparison *c)
 	for (unsigned i = 0; ok && i < c->runners; i++)
 		if (!c->runner[i].ok && c->runner[i].error[0]) {
 			runner_complain(c, &c->runner[i]);
+			c->refused |= c->runner[i].refused;
 			ok = false;
 		}
 	return ok;
@@ -301,6 +303,8 @@ static int compare_config(struct comparison *c)
 		return STATUS_USAGE;
 	if ((c->options->no_replay || traces_name(c)) && comparison_run(c))
 		status = comparison_show(c);
+	else if (c->refused)
+		status = STATUS_USAGE;
 	traces_remove(c);
 	runners_free(c);
 	return status;

@@ -31,7 +31,7 @@ static int run_config(const struct options *o, const struct config *c, const cha
 	bool ok = runner_run(&r);
 	progress_destroy(&progress);
 	if (!ok)
-		return complain(STATUS_FAILED, "%s", r.error);
+		return complain(r.refused ? STATUS_USAGE : STATUS_FAILED, "%s", r.error);
 	(o->json ? result_print_json : result_print)(stdout, &r.result);
 	if (o->db && !run_store(o->db, &r.result, text))
 		return STATUS_FAILED;

@@ -17,7 +17,7 @@ static int record_config(const struct options *o, const struct config *c, const 
 	bool ok = runner_run(&r);
 	progress_destroy(&progress);
 	if (!ok)
-		return complain(STATUS_FAILED, "%s", r.error);
+		return complain(r.refused ? STATUS_USAGE : STATUS_FAILED, "%s", r.error);
 	printf("%s: %" PRIu64 " instructions of %s under %s, %s\n", path, r.result.instructions, r.result.workload, r.result.technique, run_end_name(r.result.end));
 	return r.result.end == END_EXIT ? STATUS_GOOD : STATUS_FAILED;
 }
@@ -71,6 +71,36 @@ static int replay_check(const struct trace_reader *t, const struct run_result *r
 	return STATUS_GOOD;
 }
 
+/* What the recording decides, and a replay cannot change any more: the guest, the processor it found, how it was run. A name that ends in a dot: all below it. */
+static const char *const recorded_keys[] = { "workload", "width", "images", "kernel", "kernel_pv", "module", "cmdline", "machine.memory", "machine.engine", "machine.max_instructions",
+	"machine.event_filter", "machine.block_cache", "machine.batch", "machine.forgetful", "sampling.", "cpu." };
+
+static bool key_is_recorded(const char *name)
+{
+	for (unsigned i = 0; i < sizeof recorded_keys / sizeof *recorded_keys; i++) {
+		size_t n = strlen(recorded_keys[i]);
+		if (recorded_keys[i][n - 1] == '.' ? !strncmp(name, recorded_keys[i], n) : !strcmp(name, recorded_keys[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Whether all that the command line changes is for a replay to change. False: one line was printed. */
+static bool replay_changes_check(struct config *recorded, struct config *c)
+{
+	struct config_key before, now;
+	char was[700], is[700];
+	for (unsigned i = 0; config_key(recorded, i, &before) && config_key(c, i, &now); i++) {
+		config_value(&before, was, sizeof was);
+		config_value(&now, is, sizeof is);
+		if (key_is_recorded(now.name) && strcmp(was, is)) {
+			complain(STATUS_USAGE, "%s: the recording decides it (%s), and a replay cannot make it %s: leave it out, or record the trace again with it", now.name, was, is);
+			return false;
+		}
+	}
+	return true;
+}
+
 /* The recording's own configuration, then the command line's. */
 static bool replay_config(struct options *o, const struct trace_info *info, struct config *recorded, struct config *c)
 {
@@ -78,13 +108,13 @@ static bool replay_config(struct options *o, const struct trace_info *info, stru
 	char error[1200];
 	config_default(recorded);
 	bool ok = settings_parse(&s, info->description, strlen(info->description), "configuration in the trace", error, sizeof error) && config_apply(recorded, &s, error, sizeof error);
+	recorded->machine.memory_bytes = info->memory_bytes; /* a workload's memory is not in its configuration */
 	*c = *recorded;
 	ok = ok && config_apply(c, &o->settings, error, sizeof error);
 	settings_destroy(&s);
-	c->machine.memory_bytes = info->memory_bytes;
 	if (!ok)
-		complain(STATUS_USAGE, "%s", error);
-	return ok;
+		return complain(STATUS_USAGE, "%s", error), false;
+	return replay_changes_check(recorded, c);
 }
 
 static bool config_same(const struct config *a, const struct config *b)
@@ -104,6 +134,7 @@ static void references_print(const struct run_result *r)
 
 static int replay_show(const struct options *o, const struct trace_reader *t, const struct runner *r, bool same)
 {
+	const struct trace_info *info = trace_reader_info(t);
 	char error[640];
 	int status = STATUS_GOOD;
 	(o->json ? result_print_json : result_print)(stdout, &r->result);
@@ -115,9 +146,23 @@ static int replay_show(const struct options *o, const struct trace_reader *t, co
 			status = complain(STATUS_FAILED, "%s", error);
 		results_close(db);
 	}
-	if (trace_reader_info(t)->note[0])
-		complain(0, "%s: %s", r->replay, trace_reader_info(t)->note);
-	return same && trace_reader_info(t)->complete && replay_check(t, &r->result, o->json) ? STATUS_FAILED : status;
+	if (!info->complete)
+		return complain(STATUS_FAILED, "%s: %s; replayed what is there: %" PRIu64 " instructions, %" PRIu64 " references", r->replay, info->note, r->result.instructions,
+			result_stat(&r->result, "replay.references"));
+	if (info->note[0])
+		complain(0, "%s: %s", r->replay, info->note);
+	return same && replay_check(t, &r->result, o->json) ? STATUS_FAILED : status;
+}
+
+/* All that a replay looks up is the softtlb, and no result depends on its size: unless told otherwise, as large as 256 MiB of small pages ask for (2 MiB). */
+#define REPLAY_SOFTTLB 65536
+
+static bool settings_name(const struct settings *s, const char *key)
+{
+	for (unsigned i = 0; i < s->count; i++)
+		if (!strcmp(s->at[i].key, key))
+			return true;
+	return false;
 }
 
 static int replay_trace(struct options *o, const struct trace_reader *t)
@@ -132,6 +177,8 @@ static int replay_trace(struct options *o, const struct trace_reader *t)
 		return complain(STATUS_USAGE, "%s", r.error);
 	if (technique_find(info->technique) && technique_find(r.config.technique)->paravirtual_guest != technique_find(info->technique)->paravirtual_guest)
 		return complain(STATUS_USAGE, "%s was recorded under %s; %s runs another build of the guest: record that one", o->operand[0], info->technique, r.config.technique);
+	if (!settings_name(&o->settings, "machine.softtlb_entries"))
+		r.config.softtlb_entries = REPLAY_SOFTTLB;
 	char *text = config_text(&c);
 	if (!text)
 		return complain(STATUS_FAILED, "out of memory");
@@ -139,7 +186,7 @@ static int replay_trace(struct options *o, const struct trace_reader *t)
 	progress_create(&progress, o->progress, 1);
 	bool ok = runner_run(&r);
 	progress_destroy(&progress);
-	int status = ok ? replay_show(o, t, &r, config_same(&recorded, &c)) : complain(STATUS_FAILED, "%s", r.error);
+	int status = ok ? replay_show(o, t, &r, config_same(&recorded, &c)) : complain(r.refused ? STATUS_USAGE : STATUS_FAILED, "%s", r.error);
 	free(text);
 	return status;
 }
@@ -240,12 +287,21 @@ static const struct { const char *name; command_fn *run; } trace_rows[] = {
 	{ "info", trace_info_command },
 };
 
+static const char *trace_choice(unsigned i)
+{
+	return i < sizeof trace_rows / sizeof *trace_rows ? trace_rows[i].name : NULL;
+}
+
 int cmd_trace(int argc, char **argv)
 {
 	for (unsigned i = 0; argc > 1 && i < sizeof trace_rows / sizeof *trace_rows; i++)
 		if (!strcmp(argv[1], trace_rows[i].name))
 			return trace_rows[i].run(argc - 1, argv + 1);
 	bool help = argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"));
+	if (argc > 1 && !help) {
+		const char *near = nearest_word(argv[1], trace_choice);
+		return complain(STATUS_USAGE, "trace: unknown word \"%s\"%s%s; there are record, replay and info: ringside trace --help", argv[1], near ? ", the nearest is " : "", near ? near : "");
+	}
 	fputs("usage: ringside trace record [CONFIG.yaml] [options]\n       ringside trace replay FILE [options]\n       ringside trace info FILE [options]\n\n"
 		"ringside trace record --help, and so on, teach each one\n", help ? stdout : stderr);
 	return help ? STATUS_GOOD : STATUS_USAGE;

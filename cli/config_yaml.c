@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <yaml.h>
 
 #define DEPTH_LIMIT 6
@@ -214,6 +215,11 @@ bool settings_parse(struct settings *s, const char *text, size_t bytes, const ch
 
 bool settings_load(struct settings *s, const char *path, char *error, size_t error_size)
 {
+	struct stat about;
+	if (!stat(path, &about) && !S_ISREG(about.st_mode)) { /* asked first: opening a pipe that nobody writes to never ends */
+		snprintf(error, error_size, "%s: not a regular file; write the configuration to one", path);
+		return false;
+	}
 	FILE *in = fopen(path, "rb");
 	char *text = malloc(CONFIG_BYTES_LIMIT + 1);
 	bool ok = false;

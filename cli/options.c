@@ -40,7 +40,9 @@ static const struct help_row { enum command_set command; const char *text; } hel
 		"  ringside trace record --workload forkwait --output forkwait.trace\n" },
 	{ REPLAY, "usage: ringside trace replay FILE [options]\n\n"
 		"Runs a recording again: the guest's events come from the file, everything else - TLBs, walks, the VMM, time - is made\n"
-		"anew. Under the recorded technique and configuration every counter must come out as recorded; this is checked.\n\n"
+		"anew. Under the recorded technique and configuration every counter must come out as recorded; this is checked.\n"
+		"Keys that the recording decides (the guest, its memory, cpu.*) are refused. A trace that was cut replays as far as it goes,\n"
+		"with exit status 1.\n\n"
 		"  ringside trace replay forkwait.trace\n"
 		"  ringside trace replay forkwait.trace --technique nested-ept --set vmm.ept_page_shift=21\n" },
 	{ INFO, "usage: ringside trace info FILE [options]\n\n"

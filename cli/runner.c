@@ -56,6 +56,7 @@ bool runner_run(struct runner *r)
 	snprintf(name, sizeof name, "%s%s", r->config.technique, r->replay ? " (replay)" : "");
 	struct progress_run p = progress_begin(r->progress, name);
 	struct machine *m = machine_create(&r->config, r->error, sizeof r->error);
+	r->refused = !m;
 	r->ok = m && (r->replay ? runner_replay : runner_execute)(r, m, &p);
 	if (m)
 		machine_destroy(m);

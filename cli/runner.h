@@ -18,6 +18,7 @@ struct runner {
 	FILE *console;               /* where the guest's output goes; NULL: nowhere */
 	struct run_result result;
 	bool ok;
+	bool refused;                /* the machine cannot be made as it is configured: a usage error */
 	char error[640];
 };
 /* Fills result; ok and error. Returns ok. */

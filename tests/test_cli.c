@@ -73,6 +73,8 @@ static void test_usage(void)
 	expect("trace record --help", 0, "--output FILE");
 	expect("list --help", 0, "usage: ringside list");
 	expect("trace", 2, "usage:");
+	expect("trace bogus", 2, "unknown word \"bogus\"");
+	expect("trace rekord", 2, "the nearest is record");
 	expect("run --nonsense", 2, "unknown option \"--nonsense\"");
 	expect("run --worklod=all", 2, "the nearest is --workload");
 	expect("run --json=1", 2, "takes no value");
@@ -93,11 +95,14 @@ static void test_configuration(void)
 	expect("run --technique nativ", 2, "did you mean \"native\"");
 	expect("run --set kernel=/nonexistent", 1, "/nonexistent");
 	expect("run --set kernel=" SOURCE_DIR "/cli/main.c", 1, "Multiboot");
-	expect("run --workload syscall --set preset.dram.banks=4294967295", 1, "banks must be 1 to 65536");
+	expect("run --workload syscall --set preset.dram.banks=4294967295", 2, "banks must be 1 to 65536");
+	expect("compare --workload syscall --no-replay --techniques native --set preset.dram.banks=4294967295 --db test_cli.db", 2, "banks must be 1 to 65536");
 	expect("run --set kernel=/tmp", 1, "not a regular file");
 	CU_ASSERT_EQUAL(system("rm -f test_cli.fifo; mkfifo test_cli.fifo"), 0);
 	expect("run --set kernel=test_cli.fifo", 1, "test_cli.fifo: not a regular file");
 	expect("trace info test_cli.fifo", 1, "test_cli.fifo: not a regular file");
+	expect("run test_cli.fifo", 2, "test_cli.fifo: not a regular file");
+	expect("run /tmp", 2, "/tmp: not a regular file");
 	unlink("test_cli.fifo");
 	expect("run --set images=/nonexistent", 1, "/nonexistent/kernel-x86_64.elf");
 	expect("run --workload syscall >/dev/null; cp " BINARY_DIR "/ringside test_cli.alone && ./test_cli.alone run; s=$?; rm test_cli.alone; (exit $s)", 2, "--set images=DIRECTORY");
@@ -106,7 +111,7 @@ static void test_configuration(void)
 	expect("run --workload syscall --set module=/nonexistent", 2, "set kernel: FILE too");
 	expect("run --set kernel_pv=x", 2, "native build beside kernel_pv");
 	expect("run --set \"$(printf 'a\\nb\\033[31m=1')\"", 2, "unknown key \"a?b?[31m\"");
-	expect("run --set sampling.window=0 --sample", 1, "sampling.window: give from 1 to sampling.interval");
+	expect("run --set sampling.window=0 --sample", 2, "sampling.window: give from 1 to sampling.interval");
 	expect("run --workload syscall --sample --set sampling.head=1000 --set sampling.interval=5000 --set sampling.window=500 --db test_cli.sample", 0, "99.7 % confidence");
 	expect("run --workload syscall --sample --set sampling.interval=5000 --set sampling.window=500 --json", 0, "\"cycles_half_width_99_7\"");
 	unlink("test_cli.sample");
@@ -192,10 +197,18 @@ static void test_trace(void)
 	expect("trace replay test_cli.trace --json", 0, "\"references\"");
 	expect("trace replay test_cli.trace --technique paravirt", 2, "another build of the guest");
 	expect("trace replay test_cli.trace --set x=1", 2, "unknown key");
+	expect("trace replay test_cli.trace --set machine.memory=128M", 2, "machine.memory: the recording decides it");
+	expect("trace replay test_cli.trace --set workload=forkwait", 2, "workload: the recording decides it");
+	expect("trace replay test_cli.trace --set width=32", 2, "width: the recording decides it");
+	expect("trace replay test_cli.trace --set cpu.smep=false", 2, "cpu.smep: the recording decides it");
+	expect("trace replay test_cli.trace --set width=64 --set cpu.smep=true", 0, "statistics are as in the recorded run");
+	expect("trace replay test_cli.trace --set preset.dram.banks=4294967295", 2, "banks must be 1 to 65536");
+	expect("trace replay test_cli.trace --set machine.softtlb_entries=1 --set machine.core=tlb --set preset.tlb.l2.entries=12", 0, "state hash");
 	expect("trace replay", 2, "name a trace file");
 	expect("trace info " SOURCE_DIR "/cli/main.c", 1, "not a Ringside trace");
 	CU_ASSERT_EQUAL(truncate("test_cli.trace", 6000), 0);
 	expect("trace info test_cli.trace", 0, "ends early");
+	expect("trace replay test_cli.trace", 1, "replayed what is there: 0 instructions");
 	unlink("test_cli.trace");
 }
 
