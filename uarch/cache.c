@@ -18,7 +18,8 @@ bool cache_create(struct cache *c, const struct cache_geometry *g, enum lru_vari
 	c->sets = g->bytes / ((uint64_t)g->line * g->ways);
 	c->power = !(c->sets & (c->sets - 1));
 	c->near = c->ways >= 4;
-	c->touch = lru_touch_find(variant, c->ways);
+	c->touch = lru_code_find(variant, c->ways)->touch;
+	c->list = lru_code_find(variant, c->ways)->list;
 	size_t bytes = (c->sets * c->ways * sizeof *c->entry + 63) & ~(size_t)63;
 	c->entry = aligned_alloc(64, bytes); /* a set of eight ways in one real line */
 	if (!c->entry)

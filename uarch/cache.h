@@ -19,6 +19,7 @@ struct cache {
 	uint32_t ways, line_shift, latency;
 	bool near;            /* four ways or more: the three entries behind the front get a look each before `touch` looks at all of them together */
 	lru_touch_fn *touch;  /* for so many ways */
+	lru_list_fn *list;
 	uint64_t access, miss, writeback; /* writeback: dirty lines that left for the next level */
 };
 

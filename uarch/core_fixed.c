@@ -49,14 +49,14 @@ static void vmm_charge(struct timing *t, uint64_t cycles)
 #define NOWHERE (~0ull) /* the translation faulted */
 
 /* One lookup in the modelled TLBs with what it costs. Returns the physical address or NOWHERE. */
-static uint64_t translate_slow(struct timing *t, const struct paging *p, uint64_t gva, enum access access, unsigned flags)
+static uint64_t translate_slow(struct timing *t, const struct paging *p, uint64_t gva, enum access access, unsigned flags, bool staged)
 {
 	struct tlb_outcome o;
 	tlb_model_access(t->tlb, p, gva, access, flags, &o);
 	if (o.result == TLB_HIT_L2)
 		timing_charge(t, t->guest, t->preset.l2_tlb_hit);
 	if (o.refs || o.result == TLB_WALK)
-		timing_walk(t, &o);
+		timing_walk(t, &o, staged);
 	return o.faulted ? NOWHERE : o.hpa;
 }
 
@@ -67,7 +67,7 @@ static inline uint64_t translate(struct timing *t, const struct paging *p, uint6
 		return gva; /* paging is off: no TLB is asked */
 	if (__builtin_expect(tlb_model_access_fast(t->tlb, p, gva, access, flags, &hpa), 1))
 		return hpa;
-	return translate_slow(t, p, gva, access, flags);
+	return translate_slow(t, p, gva, access, flags, false);
 }
 
 /* ---- instruction fetch ---- */
@@ -166,7 +166,7 @@ static __attribute__((noinline)) void data_split(struct timing *t, const struct 
 /* An access that did not complete: its walk happened, no more. */
 static __attribute__((noinline)) void data_fault(struct timing *t, const struct paging *p, const struct event *e, bool write)
 {
-	translate_slow(t, p, e->addr, e->flags & EVF_FETCH ? ACCESS_EXEC : write ? ACCESS_WRITE : ACCESS_READ, e->flags);
+	translate_slow(t, p, e->addr, e->flags & EVF_FETCH ? ACCESS_EXEC : write ? ACCESS_WRITE : ACCESS_READ, e->flags, false);
 }
 
 static inline __attribute__((always_inline)) void data_access(struct timing *t, const struct paging *p, const struct event *e, bool write, bool stall)
@@ -285,8 +285,9 @@ struct lane {
 
 /*
  * What a copy of the loop knows beforehand. paged: TLBs are asked. usual: lines of 64 bytes, powers of two of sets with four ways or more in L1, LRU in the first-level TLBs.
+ * staged: what misses L1 waits (hierarchy_put()).
  */
-struct known { bool paged, usual; };
+struct known { bool paged, usual, staged; };
 
 ALWAYS void lane_begin(struct timing *t, struct lane *l, struct known k)
 {
@@ -325,11 +326,11 @@ ALWAYS void lane_settle(struct timing *t, const struct lane *l, struct known k)
 }
 
 /* The filter has not got it. */
-ALWAYS uint64_t lane_translate_slow(struct timing *t, struct lane *l, const struct paging *p, uint64_t gva, enum access access, unsigned flags)
+ALWAYS uint64_t lane_translate_slow(struct timing *t, struct lane *l, const struct paging *p, uint64_t gva, enum access access, unsigned flags, struct known k)
 {
 	struct tlb_fast *f = tlb_model_fast(t->tlb);
 	f->clock = l->clock;
-	uint64_t hpa = translate_slow(t, p, gva, access, flags);
+	uint64_t hpa = translate_slow(t, p, gva, access, flags, k.staged);
 	l->other += f->clock - l->clock;
 	l->clock = f->clock;
 	return hpa;
@@ -343,6 +344,17 @@ ALWAYS void lane_touch(struct lane *l, const struct tlb_fast_slot *s, struct kno
 		*s->touched = l->clock;
 	else
 		tlb_fast_touch(s, l->clock);
+}
+
+/* A line that L1 has not got, and what it gave up for it. */
+ALWAYS void miss_fast(struct timing *t, struct cache *l1, uint64_t hpa, const struct cache_victim *victim, enum cause guest, unsigned payer, struct known k)
+{
+	if (k.staged) {
+		hierarchy_put(&t->memory, payer, l1, hpa, victim);
+	} else {
+		uint32_t cycles = cycles_beyond(hierarchy_miss(&t->memory, l1, hpa, victim), l1->latency);
+		t->cause[guest] += payer != PAYER_NOBODY ? cycles : 0;
+	}
 }
 
 /* A load or store within a line. False: nothing happened. */
@@ -360,7 +372,7 @@ ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct paging *p, 
 			lane_touch(l, s, k);
 			hpa = s->base | (gva & 0xfff);
 		} else {
-			hpa = lane_translate_slow(t, l, p, gva, write ? ACCESS_WRITE : ACCESS_READ, e->flags);
+			hpa = lane_translate_slow(t, l, p, gva, write ? ACCESS_WRITE : ACCESS_READ, e->flags, k);
 			if (hpa == NOWHERE)
 				return true;
 			l->slow++;
@@ -373,8 +385,7 @@ ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct paging *p, 
 		if (write && !(set[0] & 1)) /* a store that changes nothing would still be in the way of vector loads */
 			set[0] |= 1;
 	} else if (!(k.usual ? cache_touch_near(set, line, write) || cache_access_far(c, set, line, write, &victim) : cache_access_slow(c, set, line, write, &victim))) {
-		uint32_t cycles = hierarchy_miss(&t->memory, c, hpa, &victim) - c->latency;
-		t->cause[l->guest] += stall ? cycles : 0;
+		miss_fast(t, c, hpa, &victim, l->guest, stall ? PAYER_DATA + l->guest : PAYER_NOBODY, k);
 	}
 	return true;
 }
@@ -400,7 +411,7 @@ ALWAYS void lines_fast(struct timing *t, struct lane *l, uint64_t line, uint64_t
 		uint64_t *set = k.usual ? l->l1i + (line & l->l1i_mask) * l->l1i_ways : cache_set(c, line);
 		l->lines++;
 		if (set[0] >> 1 != line && !cache_access_slow(c, set, line, false, &victim))
-			t->cause[l->guest] += hierarchy_miss(&t->memory, c, line << shift, &victim) - c->latency;
+			miss_fast(t, c, line << shift, &victim, l->guest, PAYER_CODE + l->guest, k);
 	} while (line++ != end);
 }
 
@@ -430,7 +441,7 @@ ALWAYS bool block_fast(struct timing *t, struct lane *l, const struct paging *p,
 			l->other++;
 			hpa = s->base | (pc & 0xfff);
 		} else {
-			hpa = lane_translate_slow(t, l, p, pc, ACCESS_EXEC, e->flags);
+			hpa = lane_translate_slow(t, l, p, pc, ACCESS_EXEC, e->flags, k);
 			if (hpa == NOWHERE)
 				return true;
 		}
@@ -469,6 +480,12 @@ ALWAYS bool event_adds(unsigned kind)
 	return kind >= EV_EXIT ? kind != EV_TC_FETCH : guest >> kind & 1;
 }
 
+/* Whether an event that event_fast() leaves alone may reach below L1, or reads the sums. */
+ALWAYS bool event_reaches(unsigned kind)
+{
+	return kind <= EV_TABLE_STORE || kind == EV_MARK || kind == EV_VMM_LOAD || kind == EV_VMM_STORE || kind == EV_TC_JUMP; /* ORDER EVENT */
+}
+
 ALWAYS void events_consume(struct timing *t, const struct paging *p, const struct event *first, const struct event *end, struct known k)
 {
 	struct lane l;
@@ -476,6 +493,8 @@ ALWAYS void events_consume(struct timing *t, const struct paging *p, const struc
 	for (const struct event *e = first; e < end; e++) {
 		if (__builtin_expect(event_fast(t, &l, p, e, k), 1))
 			continue;
+		if (k.staged && event_reaches(e->kind))
+			timing_settle(t);
 		if (event_adds(e->kind)) {
 			event_consume_slow(t, p, e, t->sequence + (uint64_t)(e - first));
 			continue;
@@ -485,7 +504,24 @@ ALWAYS void events_consume(struct timing *t, const struct paging *p, const struc
 		lane_begin(t, &l, k);
 	}
 	lane_settle(t, &l, k);
+	if (k.staged)
+		timing_settle(t);
 }
+
+#define LOOP(name, paged, usual, staged) \
+	static void loop_##name(struct timing *t, const struct paging *p, const struct event *first, const struct event *end) { events_consume(t, p, first, end, (struct known){ paged, usual, staged }); }
+LOOP(plain, false, false, false)
+LOOP(staged, false, false, true)
+LOOP(usual, false, true, false)
+LOOP(usual_staged, false, true, true)
+LOOP(paged, true, false, false)
+LOOP(paged_staged, true, false, true)
+LOOP(paged_usual, true, true, false)
+LOOP(paged_usual_staged, true, true, true)
+#undef LOOP
+static void (*const loops[2][2][2])(struct timing *, const struct paging *, const struct event *, const struct event *) = { /* [paged][usual][staged] */
+	{ { loop_plain, loop_staged }, { loop_usual, loop_usual_staged } }, { { loop_paged, loop_paged_staged }, { loop_paged_usual, loop_paged_usual_staged } },
+};
 
 /* The present tags are not the filter's: an access whose turn it is changes that, which may take a few events. Returns where it has. */
 static const struct event *tags_settle(struct timing *t, const struct paging *p, const struct event *first, const struct event *end)
@@ -506,6 +542,12 @@ bool core_fixed_filter(const struct timing *t, struct event_filter_shape *shape)
 	return c->line_shift < 12 && tlb_model_filter(t->tlb, shape);
 }
 
+/* Many misses in the last batch: as many in this one. Where the two ways cross was measured (README.md). */
+static bool staging_pays(const struct timing *t)
+{
+	return t->port.consume == CONSUME_STAGED || (t->port.consume == CONSUME_AUTO && t->missed * 8 > t->seen);
+}
+
 void core_fixed_consume(void *self, const struct event *first, const struct event *end)
 {
 	struct timing *t = self;
@@ -513,13 +555,9 @@ void core_fixed_consume(void *self, const struct event *first, const struct even
 	bool paged = p->format != PAGING_IDENTITY || p->space;
 	if (paged)
 		first = tags_settle(t, p, first, end);
-	if (paged && t->usual)
-		events_consume(t, p, first, end, (struct known){ true, true });
-	else if (paged)
-		events_consume(t, p, first, end, (struct known){ true, false });
-	else if (t->usual)
-		events_consume(t, p, first, end, (struct known){ false, true });
-	else
-		events_consume(t, p, first, end, (struct known){ false, false });
+	uint64_t misses = t->memory.l1d.miss + t->memory.l1i.miss;
+	loops[paged][t->usual][staging_pays(t)](t, p, first, end);
+	t->seen = (uint64_t)(end - first);
+	t->missed = t->memory.l1d.miss + t->memory.l1i.miss - misses;
 	t->sequence += (uint64_t)(end - first);
 }

@@ -2,7 +2,7 @@
 #include "lru.h"
 #include <stddef.h>
 
-static lru_touch_fn *(*const finders[LRU_VARIANTS])(uint32_t ways) = { [LRU_SCALAR] = lru_scalar_find, [LRU_AVX2] = lru_avx2_find, [LRU_AVX512] = lru_avx512_find };
+static const struct lru_code *(*const finders[LRU_VARIANTS])(uint32_t ways) = { [LRU_SCALAR] = lru_scalar_find, [LRU_AVX2] = lru_avx2_find, [LRU_AVX512] = lru_avx512_find };
 
 bool lru_variant_runs(enum lru_variant variant)
 {
@@ -13,13 +13,13 @@ bool lru_variant_runs(enum lru_variant variant)
 	}
 }
 
-lru_touch_fn *lru_touch_find(enum lru_variant variant, uint32_t ways)
+const struct lru_code *lru_code_find(enum lru_variant variant, uint32_t ways)
 {
 	unsigned best = variant == LRU_BEST ? LRU_AVX512 : variant, worst = variant == LRU_BEST ? LRU_SCALAR : variant;
 	for (unsigned v = best; v >= worst; v--) {
-		lru_touch_fn *fn = lru_variant_runs((enum lru_variant)v) ? finders[v](ways) : NULL;
-		if (fn)
-			return fn;
+		const struct lru_code *code = lru_variant_runs((enum lru_variant)v) ? finders[v](ways) : NULL;
+		if (code)
+			return code;
 	}
 	return lru_scalar_find(ways);
 }

@@ -18,12 +18,17 @@ enum lru_variant { LRU_BEST /* of what the real processor has */, LRU_SCALAR, LR
  * which had to go, is returned (LRU_EMPTY: there was room). */
 typedef uint64_t lru_touch_fn(uint64_t *set, uint32_t ways, uint64_t entry);
 
-/* The function for sets of so many ways. A variant that has none for them gives the scalar one, and so does one that the real processor cannot run. */
-lru_touch_fn *lru_touch_find(enum lru_variant variant, uint32_t ways);
+/* The same for a list, one after the other: entry[i] is for set[i], and becomes what lru_touch_fn would return. */
+typedef void lru_list_fn(uint64_t *const *set, uint32_t ways, uint64_t *entry, uint32_t n);
+
+struct lru_code { lru_touch_fn *touch; lru_list_fn *list; };
+
+/* The code for sets of so many ways. A variant that has none for them gives the scalar one, and so does one that the real processor cannot run. */
+const struct lru_code *lru_code_find(enum lru_variant variant, uint32_t ways);
 bool lru_variant_runs(enum lru_variant variant);
 
 /* One file each. NULL: not for so many ways. */
-lru_touch_fn *lru_scalar_find(uint32_t ways);
-lru_touch_fn *lru_avx2_find(uint32_t ways);
-lru_touch_fn *lru_avx512_find(uint32_t ways);
+const struct lru_code *lru_scalar_find(uint32_t ways);
+const struct lru_code *lru_avx2_find(uint32_t ways);
+const struct lru_code *lru_avx512_find(uint32_t ways);
 #endif

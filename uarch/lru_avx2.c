@@ -30,11 +30,21 @@ EACH uint64_t avx2_touch(uint64_t *set, unsigned vectors, uint64_t entry)
 	return here ? LRU_HIT : last;
 }
 
-AVX2 static uint64_t avx2_touch4(uint64_t *set, uint32_t ways, uint64_t entry) { return (void)ways, avx2_touch(set, 1, entry); }
-AVX2 static uint64_t avx2_touch8(uint64_t *set, uint32_t ways, uint64_t entry) { return (void)ways, avx2_touch(set, 2, entry); }
-AVX2 static uint64_t avx2_touch16(uint64_t *set, uint32_t ways, uint64_t entry) { return (void)ways, avx2_touch(set, 4, entry); }
+#define CODE(n) \
+	AVX2 static uint64_t avx2_touch##n(uint64_t *set, uint32_t ways, uint64_t entry) { return (void)ways, avx2_touch(set, n / 4, entry); } \
+	AVX2 static void avx2_list##n(uint64_t *const *set, uint32_t ways, uint64_t *entry, uint32_t count) \
+	{ \
+		(void)ways; \
+		for (uint32_t i = 0; i < count; i++) \
+			entry[i] = avx2_touch(set[i], n / 4, entry[i]); \
+	} \
+	static const struct lru_code avx2_code##n = { avx2_touch##n, avx2_list##n };
+CODE(4)
+CODE(8)
+CODE(16)
+#undef CODE
 
-lru_touch_fn *lru_avx2_find(uint32_t ways)
+const struct lru_code *lru_avx2_find(uint32_t ways)
 {
-	return ways == 4 ? avx2_touch4 : ways == 8 ? avx2_touch8 : ways == 16 ? avx2_touch16 : NULL;
+	return ways == 4 ? &avx2_code4 : ways == 8 ? &avx2_code8 : ways == 16 ? &avx2_code16 : NULL;
 }

@@ -7,8 +7,9 @@
 #include <stddef.h>
 
 #define AVX512 __attribute__((target("avx512f,avx512vl")))
+#define EACH AVX512 static inline __attribute__((always_inline))
 
-AVX512 static uint64_t avx512_touch4(uint64_t *set, uint32_t ways, uint64_t entry)
+EACH uint64_t avx512_move4(uint64_t *set, uint64_t entry)
 {
 	uint64_t last = set[3];
 	__m256i v = _mm256_loadu_si256((const __m256i *)set);
@@ -17,11 +18,10 @@ AVX512 static uint64_t avx512_touch4(uint64_t *set, uint32_t ways, uint64_t entr
 	unsigned at = here | 1u << 3, front = at ^ (at - 1);
 	__m256i moved = _mm256_alignr_epi64(v, _mm256_set1_epi64x((long long)(entry | (dirty != 0))), 3);
 	_mm256_storeu_si256((__m256i *)set, _mm256_mask_blend_epi64((__mmask8)front, v, moved));
-	(void)ways;
 	return here ? LRU_HIT : last;
 }
 
-AVX512 static uint64_t avx512_touch8(uint64_t *set, uint32_t ways, uint64_t entry)
+EACH uint64_t avx512_move8(uint64_t *set, uint64_t entry)
 {
 	uint64_t last = set[7];
 	__m512i v = _mm512_loadu_si512(set);
@@ -30,11 +30,10 @@ AVX512 static uint64_t avx512_touch8(uint64_t *set, uint32_t ways, uint64_t entr
 	unsigned at = here | 1u << 7, front = at ^ (at - 1);
 	__m512i moved = _mm512_alignr_epi64(v, _mm512_set1_epi64((long long)(entry | (dirty != 0))), 7);
 	_mm512_storeu_si512(set, _mm512_mask_blend_epi64((__mmask8)front, v, moved));
-	(void)ways;
 	return here ? LRU_HIT : last;
 }
 
-AVX512 static uint64_t avx512_touch16(uint64_t *set, uint32_t ways, uint64_t entry)
+EACH uint64_t avx512_move16(uint64_t *set, uint64_t entry)
 {
 	uint64_t last = set[15];
 	__m512i low = _mm512_loadu_si512(set), high = _mm512_loadu_si512(set + 8), want = _mm512_set1_epi64((long long)entry), but_dirty = _mm512_set1_epi64(-2), one = _mm512_set1_epi64(1);
@@ -44,11 +43,24 @@ AVX512 static uint64_t avx512_touch16(uint64_t *set, uint32_t ways, uint64_t ent
 	__m512i moved_low = _mm512_alignr_epi64(low, _mm512_set1_epi64((long long)(entry | (dirty != 0))), 7), moved_high = _mm512_alignr_epi64(high, low, 7);
 	_mm512_storeu_si512(set, _mm512_mask_blend_epi64((__mmask8)front, low, moved_low));
 	_mm512_storeu_si512(set + 8, _mm512_mask_blend_epi64((__mmask8)(front >> 8), high, moved_high));
-	(void)ways;
 	return here ? LRU_HIT : last;
 }
 
-lru_touch_fn *lru_avx512_find(uint32_t ways)
+#define CODE(n) \
+	AVX512 static uint64_t avx512_touch##n(uint64_t *set, uint32_t ways, uint64_t entry) { return (void)ways, avx512_move##n(set, entry); } \
+	AVX512 static void avx512_list##n(uint64_t *const *set, uint32_t ways, uint64_t *entry, uint32_t count) \
+	{ \
+		(void)ways; \
+		for (uint32_t i = 0; i < count; i++) \
+			entry[i] = avx512_move##n(set[i], entry[i]); \
+	} \
+	static const struct lru_code avx512_code##n = { avx512_touch##n, avx512_list##n };
+CODE(4)
+CODE(8)
+CODE(16)
+#undef CODE
+
+const struct lru_code *lru_avx512_find(uint32_t ways)
 {
-	return ways == 4 ? avx512_touch4 : ways == 8 ? avx512_touch8 : ways == 16 ? avx512_touch16 : NULL;
+	return ways == 4 ? &avx512_code4 : ways == 8 ? &avx512_code8 : ways == 16 ? &avx512_code16 : NULL;
 }

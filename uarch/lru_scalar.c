@@ -21,8 +21,15 @@ static uint64_t scalar_touch(uint64_t *set, uint32_t ways, uint64_t entry)
 	return shifted;
 }
 
-lru_touch_fn *lru_scalar_find(uint32_t ways)
+static void scalar_list(uint64_t *const *set, uint32_t ways, uint64_t *entry, uint32_t n)
 {
+	for (uint32_t i = 0; i < n; i++)
+		entry[i] = scalar_touch(set[i], ways, entry[i]);
+}
+
+const struct lru_code *lru_scalar_find(uint32_t ways)
+{
+	static const struct lru_code code = { scalar_touch, scalar_list };
 	(void)ways;
-	return scalar_touch;
+	return &code;
 }

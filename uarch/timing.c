@@ -82,6 +82,8 @@ const struct tlb_stats *timing_tlb_stats(const struct timing *t)
 	return tlb_model_stats(t->tlb);
 }
 
+static void payers_create(struct timing *t);
+
 /* ---- life ---- */
 
 static bool timing_build(struct timing *t, char *error, size_t error_size)
@@ -98,6 +100,7 @@ static bool timing_build(struct timing *t, char *error, size_t error_size)
 	t->tlb = tlb_model_create(&t->preset.tlb, t->port.phys, error, error_size);
 	if (!t->tlb)
 		return false;
+	payers_create(t);
 	t->usual = cache_usual(&t->memory.l1d) && cache_usual(&t->memory.l1i) && tlb_model_stamps(t->tlb);
 	stats_name(t);
 	return true;
@@ -224,12 +227,48 @@ void timing_mark(struct timing *t, const struct event *e)
 	}
 }
 
-void timing_walk(struct timing *t, const struct tlb_outcome *o)
+void timing_walk(struct timing *t, const struct tlb_outcome *o, bool staged)
 {
 	enum cause first = t->port.walks_are_shadow ? CAUSE_WALK_SHADOW : CAUSE_WALK_GUEST;
+	struct cache *l1d = &t->memory.l1d;
+	struct cache_victim victim;
 	timing_charge(t, first, t->preset.walk_start);
 	for (unsigned i = 0; i < o->refs; i++) {
-		uint32_t cycles = hierarchy_access(&t->memory, &t->memory.l1d, o->ref[i].hpa, false);
-		timing_charge(t, o->ref[i].dimension == WALK_HOST ? CAUSE_WALK_HOST : first, cycles);
+		enum cause payer = o->ref[i].dimension == WALK_HOST ? CAUSE_WALK_HOST : first;
+		if (cache_access(l1d, o->ref[i].hpa >> l1d->line_shift, false, &victim))
+			timing_charge(t, payer, l1d->latency);
+		else if (staged)
+			hierarchy_put(&t->memory, PAYER_DATA + payer, l1d, o->ref[i].hpa, &victim);
+		else
+			timing_charge(t, payer, hierarchy_miss(&t->memory, l1d, o->ref[i].hpa, &victim));
 	}
+}
+
+/* ---- staged accesses ---- */
+
+static void payers_create(struct timing *t)
+{
+	uint32_t free_cycles[PAYERS] = { 0 }; /* walks pay all, as they wait for all */
+	for (unsigned c = CAUSE_GUEST_USER; c <= CAUSE_GUEST_KERNEL; c++) {
+		free_cycles[PAYER_DATA + c] = t->memory.l1d.latency;
+		free_cycles[PAYER_CODE + c] = t->memory.l1i.latency;
+	}
+	hierarchy_stage(&t->memory, free_cycles);
+}
+
+void timing_settle(struct timing *t)
+{
+	uint64_t *cycles = t->memory.staged.cycles;
+	hierarchy_settle(&t->memory);
+	for (unsigned c = CAUSE_GUEST_USER; c <= CAUSE_WALK_SHADOW; c++)
+		timing_charge(t, c, cycles[PAYER_DATA + c]);
+	for (unsigned c = CAUSE_GUEST_USER; c <= CAUSE_GUEST_KERNEL; c++)
+		timing_charge(t, c, cycles[PAYER_CODE + c]);
+	memset(cycles, 0, sizeof t->memory.staged.cycles);
+}
+
+const char *consume_name(unsigned i)
+{
+	static const char *const names[CONSUMES] = { "auto", "in-order", "staged" };
+	return i < CONSUMES ? names[i] : NULL;
 }

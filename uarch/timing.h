@@ -52,6 +52,10 @@ const struct preset *preset_at(unsigned i); /* NULL: no more */
 /* Configuration keys of a preset copy, `preset.<name>`: i-th numeric field; false: no more. */
 bool preset_key(struct preset *p, unsigned i, const char **name, uint32_t **value, const char **doc);
 
+/* How events are consumed; results do not depend on it. Staged: accesses that miss L1 wait, and go through each level below together. */
+enum consume { CONSUME_AUTO /* staged while many miss */, CONSUME_IN_ORDER, CONSUME_STAGED, CONSUMES };
+const char *consume_name(unsigned i); /* the i-th; NULL: no more */
+
 struct timing;
 struct timing_port { /* how the core model asks what the hardware walks now: mmu->part->hardware_paging */
 	void *self;
@@ -61,6 +65,7 @@ struct timing_port { /* how the core model asks what the hardware walks now: mmu
 	const struct phys *phys;
 	const uint8_t *work_cause;  /* enum cause of each kind of VMM work, by number; NULL: all of them are CAUSE_VMM */
 	unsigned works;             /* how many it has; kinds beyond are CAUSE_VMM */
+	enum consume consume;
 };
 struct core_model { const char *name, *summary; bool keeps_time; /* false: statistics only, timing_now() stays 0 */ };
 extern const struct core_model core_models[]; /* rows of core_models.def; ends with name == NULL */

@@ -45,6 +45,7 @@ struct timing {
 	uint64_t refund;
 	enum cause refund_cause;
 	uint64_t fetch_line;       /* last line fetched, by physical line number; all ones: none */
+	uint64_t seen, missed;     /* events of the last batch, and its L1 misses: whether the next one is worth staging */
 
 	struct region *region;     /* TIMING_REGIONS */
 	struct stat_name *names;   /* TIMING_STATS */
@@ -65,6 +66,12 @@ static inline void timing_charge(struct timing *t, enum cause c, uint64_t cycles
 
 /* ---- for core models (timing.c) ---- */
 void timing_mark(struct timing *t, const struct event *e);
-/* References of a walk through the data caches, charged by dimension. */
-void timing_walk(struct timing *t, const struct tlb_outcome *o);
+/* References of a walk through the data caches, charged by dimension. staged: those that miss L1 wait (hierarchy_put()). */
+void timing_walk(struct timing *t, const struct tlb_outcome *o, bool staged);
+
+/* Who pays for a staged access: a guest cause or a walk's for data, a guest cause for code. */
+enum { PAYER_NOBODY, PAYER_DATA /* + enum cause, GUEST_USER to WALK_SHADOW */, PAYER_CODE = PAYER_DATA + CAUSE_WALK_SHADOW + 1 /* + GUEST_USER or GUEST_KERNEL: ORDER CAUSE */ };
+_Static_assert(PAYER_CODE + CAUSE_GUEST_KERNEL < PAYERS, "a payer for each");
+/* Nothing waits any more, and all is charged. Before whatever reaches below L1 in order, and before anybody reads the sums. */
+void timing_settle(struct timing *t);
 #endif
