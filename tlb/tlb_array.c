@@ -103,8 +103,9 @@ static void filter_forget(struct tlb_array *a, uint32_t slot)
 	uint64_t vpn = a->tag[slot] >> 6;
 	if (shift == 12) {
 		struct tlb_fast_slot *f = &a->fast[vpn & (TLB_FAST_SLOTS - 1)];
-		if (f->read_key >> 12 == vpn)
-			f->read_key = f->write_key = 0;
+		uint64_t stays = 0 - (uint64_t)(f->read_key >> 12 != vpn); /* no branch: whether it is still there cannot be predicted */
+		f->read_key &= stays;
+		f->write_key &= stays;
 		return;
 	}
 	for (unsigned i = 0; i < TLB_FAST_SLOTS; i++)

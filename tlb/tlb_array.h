@@ -91,24 +91,31 @@ static inline uint64_t tlb_slot_gva(const struct tlb_array *a, uint32_t slot) { 
 /* The slow half of tlb_scan(): the page is there, but perhaps for other tags. */
 uint32_t tlb_scan_slow(const struct tlb_array *a, uint32_t first, unsigned n, uint64_t tag, uint32_t tags);
 
-/* The last of n tags that equals `tag`, or UINT32_MAX. Four at a time by their low halves, which hardly ever agree by chance; SSE2 is part of x86-64. */
-static inline uint32_t tlb_tag_find(const uint64_t *t, unsigned n, uint64_t tag)
+/* Which of up to 64 tags have the low half of `tag`: four at a time; SSE2 is part of x86-64. No branch depends on where one stands: that cannot be predicted. */
+static inline uint64_t tlb_tag_mask(const uint64_t *t, unsigned n, uint64_t tag)
 {
 	const __m128i want = _mm_set1_epi32((int)(uint32_t)tag);
-	while (n & 3)
-		if (t[--n] == tag)
-			return n;
-	while (n) {
-		n -= 4;
-		__m128 low = _mm_castsi128_ps(_mm_loadu_si128((const __m128i *)(t + n))), high = _mm_castsi128_ps(_mm_loadu_si128((const __m128i *)(t + n + 2)));
+	uint64_t mask = 0;
+	unsigned i = 0;
+	for (; i + 4 <= n; i += 4) {
+		__m128 low = _mm_castsi128_ps(_mm_loadu_si128((const __m128i *)(t + i))), high = _mm_castsi128_ps(_mm_loadu_si128((const __m128i *)(t + i + 2)));
 		__m128i halves = _mm_castps_si128(_mm_shuffle_ps(low, high, 0x88));
-		unsigned equal = (unsigned)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(halves, want)));
-		for (; equal; equal &= ~(8u >> (__builtin_clz(equal) - 28))) {
-			uint32_t at = n + 31 - (unsigned)__builtin_clz(equal);
+		mask |= (uint64_t)(unsigned)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(halves, want))) << i;
+	}
+	for (; i < n; i++)
+		mask |= (uint64_t)(t[i] == tag) << i;
+	return mask;
+}
+
+/* One of n tags that equals `tag`, or UINT32_MAX. Low halves hardly ever agree by chance. */
+static inline uint32_t tlb_tag_find(const uint64_t *t, unsigned n, uint64_t tag)
+{
+	for (unsigned first = 0; first < n; first += 64)
+		for (uint64_t left = tlb_tag_mask(t + first, n - first < 64 ? n - first : 64, tag); left; left &= left - 1) {
+			uint32_t at = first + (uint32_t)__builtin_ctzll(left);
 			if (t[at] == tag)
 				return at;
 		}
-	}
 	return UINT32_MAX;
 }
 
