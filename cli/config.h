@@ -51,7 +51,7 @@ const char *key_kind_name(enum key_kind k);
 void config_value(const struct config_key *k, char *to, size_t room);
 
 /* ---- registries by name (cli/registry.c) ---- */
-choice_fn choice_workload, choice_technique, choice_preset, choice_engine, choice_core;
+choice_fn choice_workload, choice_technique, choice_preset, choice_engine, choice_core, choice_consume;
 choice_fn choice_organisation, choice_replacement, choice_walk_cache; /* the first is "": as the preset says */
 struct workload_row { const char *name, *cmdline; unsigned memory_mib; const char *what; bool depends_on_time; };
 const struct workload_row *workload_find(const char *name);

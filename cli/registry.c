@@ -45,6 +45,7 @@ const char *choice_core(unsigned i)
 	return core_models[i - 1].name;
 }
 
+const char *choice_consume(unsigned i) { return consume_name(i); }
 const char *choice_organisation(unsigned i) { return i ? tlb_organisation_name(i - 1) : ""; }
 const char *choice_replacement(unsigned i) { return i ? tlb_replacement_name(i - 1) : ""; }
 const char *choice_walk_cache(unsigned i) { return i ? walk_cache_name(i - 1) : ""; }

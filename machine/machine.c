@@ -9,7 +9,7 @@ void machine_config_default(struct machine_config *c)
 {
 	*c = (struct machine_config){ .technique = "native", .engine = "threaded", .core = "fixed", .preset_name = "skylake", .preset = *preset_find("skylake"), .features = cpu_features_all,
 		.sampling = { .interval = 200000, .warmup = 20000, .window = 5000, .head = 1000000, .seed = 1 },
-		.memory_bytes = 64u << 20, .max_instructions = 20000000000ull, .seed = 1, .softtlb_entries = 4096, .event_buffer = 4096, .event_filter = true, .block_cache_bytes = 64u << 20, .batch = 1u << 22 };
+		.memory_bytes = 64u << 20, .max_instructions = 20000000000ull, .seed = 1, .softtlb_entries = 4096, .event_buffer = 4096, .consume = "auto", .event_filter = true, .block_cache_bytes = 64u << 20, .batch = 1u << 22 };
 	vmm_config_default(&c->vmm);
 }
 
@@ -50,13 +50,15 @@ static bool timing_attach(struct machine *m, char *error, size_t error_size)
 
 static bool registries_find(struct machine *m, char *error, size_t error_size)
 {
-	const struct machine_config *c = &m->config;
+	struct machine_config *c = &m->config;
 	m->technique = technique_find(c->technique);
 	m->engine = engine_find(c->engine);
 	if (!m->technique)
 		return snprintf(error, error_size, "no technique is named \"%s\": see `ringside list techniques`", c->technique), false;
 	if (!m->engine)
 		return snprintf(error, error_size, "no engine is named \"%s\": see `ringside list engines`", c->engine), false;
+	if (!consume_find(c->consume, &c->preset.consume))
+		return snprintf(error, error_size, "no way to consume events is named \"%s\": auto, in-order or staged", c->consume), false;
 	if (c->memory_bytes < 1u << 20 || c->memory_bytes > 1ull << 40 || c->memory_bytes % 4096)
 		return snprintf(error, error_size, "memory of %llu bytes: give from 1 MiB to 1 TiB, a multiple of 4 KiB", (unsigned long long)c->memory_bytes), false;
 	if (!c->preset.mhz)

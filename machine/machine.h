@@ -41,6 +41,7 @@ struct machine_config { /* the effective configuration; every field has a key (c
 	uint64_t seed;
 	unsigned softtlb_entries;        /* default 4096 */
 	unsigned event_buffer;           /* events; default 4096 */
+	char consume[16];                /* "auto" (default), "in-order" or "staged": how the core model takes events. Results do not depend on it */
 	bool event_filter;               /* events that change no model are counted instead of written; default true. Results do not depend on it */
 	uint64_t block_cache_bytes;
 	uint64_t batch;                  /* most instructions that an engine runs in one go; default 4 Mi. Results do not depend on it */

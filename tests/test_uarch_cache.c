@@ -124,6 +124,53 @@ static void test_write_back_reaches_memory(void)
 	hierarchy_destroy(&h);
 }
 
+/* Reads that missed L1 wait in a list and go down together: the same state, counts and cycles as one at a time, whenever somebody settles. */
+static void staged_compare(const struct preset *p)
+{
+	static const uint32_t free_cycles[PAYERS] = { 0, 0, 4, 12, 1000 }; /* payers stall for what is beyond so much; 1000: for nothing */
+	struct hierarchy now, later;
+	uint64_t seed = 88172645463325252ull, cycles[PAYERS] = { 0 };
+	CU_ASSERT_PTR_NULL_FATAL(hierarchy_create(&now, p));
+	CU_ASSERT_PTR_NULL_FATAL(hierarchy_create(&later, p));
+	hierarchy_stage(&later, free_cycles);
+	for (unsigned i = 0; i < 40000; i++) {
+		uint64_t r = random_next(&seed), address = r >> 20 & (i & 4096 ? 0x3fff : 0xfffff), payer = r >> 1 & 7;
+		struct cache *l1[2] = { r & 16 ? &now.l1d : &now.l1i, r & 16 ? &later.l1d : &later.l1i };
+		struct cache_victim victim;
+		if (!cache_access(l1[0], address >> l1[0]->line_shift, r & 1, &victim))
+			cycles[payer] += cycles_beyond(hierarchy_miss(&now, l1[0], address, &victim), free_cycles[payer]);
+		if (!cache_access(l1[1], address >> l1[1]->line_shift, r & 1, &victim))
+			hierarchy_put(&later, (unsigned)payer, l1[1], address, &victim);
+		if (!(r >> 40 & 511))
+			hierarchy_settle(&later);
+	}
+	hierarchy_settle(&later);
+	CU_ASSERT_EQUAL(memcmp(cycles + 1, later.staged.cycles + 1, sizeof cycles - sizeof *cycles), 0);
+	const struct cache *a[] = { &now.l1i, &now.l1d, &now.l2, &now.l3 }, *b[] = { &later.l1i, &later.l1d, &later.l2, &later.l3 };
+	for (unsigned i = 0; i < 4; i++) {
+		CU_ASSERT(a[i]->access == b[i]->access && a[i]->miss == b[i]->miss && a[i]->writeback == b[i]->writeback);
+		CU_ASSERT(!a[i]->entry || !memcmp(a[i]->entry, b[i]->entry, a[i]->sets * a[i]->ways * sizeof *a[i]->entry));
+	}
+	CU_ASSERT(now.dram.row_hit == later.dram.row_hit && now.dram.row_miss == later.dram.row_miss && now.dram.row_conflict == later.dram.row_conflict);
+	CU_ASSERT(now.l2.miss > 1000 && now.l2.writeback > 1000 && now.dram.row_conflict > 1000);
+	hierarchy_destroy(&now);
+	hierarchy_destroy(&later);
+}
+
+static void test_staged(void)
+{
+	struct preset p = small_preset(true);
+	for (unsigned v = LRU_BEST; v < LRU_VARIANTS; v++)
+		for (unsigned i = 0; lru_variant_runs(v) && i < 8; i++) {
+			p.lru = v;
+			p.l1d = (struct cache_geometry){ i & 1 ? 8192 : 3 * 2 * 32, i & 1 ? 8 : 2, i & 1 ? 64 : 32, 4 };
+			p.l2 = (struct cache_geometry){ i & 2 ? 32768 : 5 * 3 * 64, i & 2 ? 4 : 3, 64, 10 };
+			p.l3 = (struct cache_geometry){ i & 4 ? 7 * 16 * 128 : 0, 16, 128, 30 };
+			p.dram.banks = i & 1 ? 8 : 3;
+			staged_compare(&p);
+		}
+}
+
 static void test_bad_preset_names_the_part(void)
 {
 	struct hierarchy h;
@@ -140,6 +187,7 @@ int main(void)
 	CU_initialize_registry();
 	CU_pSuite s = CU_add_suite("uarch: caches and DRAM", NULL, NULL);
 	CU_add_test(s, "LRU against a naive model", test_lru);
+	CU_add_test(s, "staged and one at a time", test_staged);
 	CU_add_test(s, "impossible geometries are refused", test_impossible);
 	CU_add_test(s, "latency by level", test_levels);
 	CU_add_test(s, "dirty lines reach memory", test_write_back_reaches_memory);

@@ -200,6 +200,47 @@ static void test_buffer_size_is_nothing(void)
 	free(e);
 }
 
+/* Geometry of which no copy of the loop is made: other lines, sets and rows that are no powers of two, replacement that is not LRU. */
+static struct preset odd_preset(void)
+{
+	struct preset p = *preset_find("skylake");
+	p.l1d = (struct cache_geometry){ 3 * 2 * 32, 2, 32, 4 };
+	p.l1i = (struct cache_geometry){ 5 * 3 * 128, 3, 128, 3 };
+	p.l2 = (struct cache_geometry){ 7 * 5 * 64, 5, 64, 2 }; /* nearer than L1: nobody stalls for less than nothing */
+	p.l3 = (struct cache_geometry){ 9 * 16 * 128, 16, 128, 47 };
+	p.dram.banks = 5;
+	p.dram.row_bytes = 1000;
+	p.tlb.l1d[0].replacement = "plru";
+	p.tlb.l1i[0].replacement = "random";
+	return p;
+}
+
+/* In order, staged by level, or by turns: the same cycles and counts. Batches of 5000 let `auto` look at what it has seen. */
+static void test_consume_is_nothing(void)
+{
+	static const size_t batches[] = { 1, 7, 5000, STREAM };
+	const struct preset presets[] = { *preset_find("skylake"), *preset_find("prescott"), odd_preset() };
+	struct event *e = stream_make(STREAM, 31337);
+	for (unsigned shape = 0; shape < 6; shape++) { /* each preset with paging and without */
+		struct preset p = presets[shape / 2];
+		struct rig plain, r;
+		p.consume = CONSUME_IN_ORDER;
+		p.lru = LRU_SCALAR;
+		rig_create(&plain, &p, "fixed", shape & 1);
+		give(&plain, e, STREAM, STREAM);
+		for (unsigned i = 0; i < CONSUMES * 4; i++) {
+			p.consume = (enum consume)(i / 4);
+			p.lru = (enum lru_variant)(i % 4);
+			rig_create(&r, &p, "fixed", shape & 1);
+			give(&r, e, STREAM, batches[i % 4]);
+			rigs_compare(&plain, &r);
+			rig_destroy(&r);
+		}
+		rig_destroy(&plain);
+	}
+	free(e);
+}
+
 /* The two core models see the same TLB accesses. */
 static void test_tlb_core_agrees(void)
 {
@@ -381,6 +422,7 @@ int main(void)
 	CU_pSuite s = CU_add_suite("uarch: time", NULL, NULL);
 	CU_add_test(s, "causes, exits and work add up", test_additive);
 	CU_add_test(s, "the buffer's size changes nothing", test_buffer_size_is_nothing);
+	CU_add_test(s, "in order and staged are the same", test_consume_is_nothing);
 	CU_add_test(s, "the TLB core sees the same accesses", test_tlb_core_agrees);
 	CU_add_test(s, "instructions", test_instructions);
 	CU_add_test(s, "system instructions", test_system_costs);

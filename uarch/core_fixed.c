@@ -545,7 +545,7 @@ bool core_fixed_filter(const struct timing *t, struct event_filter_shape *shape)
 /* Many misses in the last batch: as many in this one. Where the two ways cross was measured (README.md). */
 static bool staging_pays(const struct timing *t)
 {
-	return t->port.consume == CONSUME_STAGED || (t->port.consume == CONSUME_AUTO && t->missed * 8 > t->seen);
+	return t->preset.consume == CONSUME_STAGED || (t->preset.consume == CONSUME_AUTO && t->missed * 8 > t->seen);
 }
 
 void core_fixed_consume(void *self, const struct event *first, const struct event *end)

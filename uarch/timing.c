@@ -272,3 +272,13 @@ const char *consume_name(unsigned i)
 	static const char *const names[CONSUMES] = { "auto", "in-order", "staged" };
 	return i < CONSUMES ? names[i] : NULL;
 }
+
+bool consume_find(const char *name, enum consume *consume)
+{
+	for (unsigned i = 0; i < CONSUMES; i++)
+		if (!strcmp(consume_name(i), name)) {
+			*consume = (enum consume)i;
+			return true;
+		}
+	return false;
+}

@@ -22,6 +22,11 @@ const char *cause_text(enum cause c);
 struct cache_geometry { uint32_t bytes, ways, line, latency /* load to use, cycles */; };
 struct dram_geometry { uint32_t banks, row_bytes, row_hit, row_miss, row_conflict; /* cycles */ };
 
+/* How events are consumed; results do not depend on it. Staged: accesses that miss L1 wait, and go through each level below together (hierarchy.h). */
+enum consume { CONSUME_AUTO /* staged while many miss */, CONSUME_IN_ORDER, CONSUME_STAGED, CONSUMES };
+const char *consume_name(unsigned i);                          /* "auto", "in-order", "staged"; NULL: no more */
+bool consume_find(const char *name, enum consume *consume);    /* false: unknown */
+
 #define TIMING_EXITS 64 /* reasons, transitions and kinds are small integers of vmx-model/; uarch/ only counts by them */
 struct preset { /* a processor generation: rows of presets.def; every number has its source beside it in preset_<name>.c */
 	const char *name, *summary, *source;
@@ -46,15 +51,12 @@ struct preset { /* a processor generation: rows of presets.def; every number has
 	uint32_t vmread, vmwrite;
 	uint32_t vmm_milli_cpi;     /* straight-line VMM code */
 	enum lru_variant lru;       /* tests: which code moves lines in the caches; results do not depend on it */
+	enum consume consume;       /* machine.consume, for the machine's copy */
 };
 const struct preset *preset_find(const char *name);
 const struct preset *preset_at(unsigned i); /* NULL: no more */
 /* Configuration keys of a preset copy, `preset.<name>`: i-th numeric field; false: no more. */
 bool preset_key(struct preset *p, unsigned i, const char **name, uint32_t **value, const char **doc);
-
-/* How events are consumed; results do not depend on it. Staged: accesses that miss L1 wait, and go through each level below together. */
-enum consume { CONSUME_AUTO /* staged while many miss */, CONSUME_IN_ORDER, CONSUME_STAGED, CONSUMES };
-const char *consume_name(unsigned i); /* the i-th; NULL: no more */
 
 struct timing;
 struct timing_port { /* how the core model asks what the hardware walks now: mmu->part->hardware_paging */
@@ -65,7 +67,6 @@ struct timing_port { /* how the core model asks what the hardware walks now: mmu
 	const struct phys *phys;
 	const uint8_t *work_cause;  /* enum cause of each kind of VMM work, by number; NULL: all of them are CAUSE_VMM */
 	unsigned works;             /* how many it has; kinds beyond are CAUSE_VMM */
-	enum consume consume;
 };
 struct core_model { const char *name, *summary; bool keeps_time; /* false: statistics only, timing_now() stays 0 */ };
 extern const struct core_model core_models[]; /* rows of core_models.def; ends with name == NULL */
