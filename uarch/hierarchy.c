@@ -113,28 +113,62 @@ void hierarchy_stage(struct hierarchy *h, const uint32_t *free_cycles)
 	}
 }
 
-enum { CHUNK = 64 }; /* accesses whose sets are brought from the real memory together */
+/*
+ * Accesses whose sets are brought from the real memory together. They are counted by payer in the eight bytes of a word, which so many cannot overflow: sums in memory would wait for each
+ * other. And no branch depends on what an access found: that cannot be predicted.
+ */
+enum { CHUNK = 64 };
+_Static_assert(PAYERS == 8 && CHUNK < 256, "a byte of a word for each payer");
 
-/* What a chunk's accesses have found becomes their payers' cycles and accesses to the level below. No branch depends on what was found: it cannot be predicted. */
-static void chunk_pass(struct cache *c, const uint64_t *address, const uint8_t *payer, const uint64_t *gone, unsigned n, struct staged_list *out, const uint32_t *cost, uint64_t *cycles)
+static inline uint64_t count_by_payer(uint64_t count, uint8_t payer) { return count << 8 * payer; }
+
+/* Charges what a chunk's counts stand for; returns how many they are. */
+static uint64_t counts_charge(uint64_t counts, const uint32_t *cost, uint64_t *cycles)
 {
-	unsigned made = out->count;
-	uint64_t misses = 0, writebacks = 0;
+	uint64_t sum = 0;
+	for (unsigned payer = 0; payer < PAYERS; payer++) {
+		uint64_t n = counts >> 8 * payer & 0xff;
+		cycles[payer] += n * cost[payer];
+		sum += n;
+	}
+	return sum;
+}
+
+/* What a chunk's accesses have found becomes accesses to the level below. Returns the hits by payer. */
+static uint64_t chunk_pass(struct cache *c, const uint64_t *address, const uint8_t *payer, const uint64_t *gone, unsigned n, struct staged_list *out)
+{
+	uint64_t *restrict to = out->address + out->count;
+	uint8_t *restrict who = out->payer + out->count;
+	uint64_t hits = 0, made = 0, writebacks = 0;
+	const uint32_t shift = c->line_shift;
 	for (unsigned i = 0; i < n; i++) {
-		bool miss = gone[i] != LRU_HIT, dirty = (gone[i] & 1) && gone[i] != LRU_EMPTY; /* LRU_HIT is even */
-		cycles[payer[i]] += miss ? 0 : cost[payer[i]];
-		out->address[made] = address[i];
-		out->payer[made] = payer[i];
-		made += miss & !(address[i] & 1); /* a whole line that is written needs nothing from below */
-		out->address[made] = gone[i] >> 1 << c->line_shift | 1;
-		out->payer[made] = 0;
+		uint64_t hit = gone[i] == LRU_HIT, dirty = (gone[i] & 1) & (gone[i] != LRU_EMPTY); /* LRU_HIT is even */
+		hits += count_by_payer(hit, payer[i]);
+		to[made] = address[i];
+		who[made] = payer[i];
+		made += ~(hit | address[i]) & 1; /* a whole line that is written needs nothing from below */
+		to[made] = gone[i] >> 1 << shift | 1;
+		who[made] = 0;
 		made += dirty;
-		misses += miss;
 		writebacks += dirty;
 	}
-	out->count = made;
-	c->miss += misses;
+	out->count += made;
 	c->writeback += writebacks;
+	return hits;
+}
+
+/* Where the accesses go, and what for. */
+static void chunk_aim(const struct cache *level, const uint64_t *address, unsigned n, uint64_t **set, uint64_t *entry)
+{
+	const struct cache c = *level;
+	const uint32_t second = c.ways > 8 ? 8 : 0; /* a set is one real line or two */
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t line = address[i] >> c.line_shift;
+		set[i] = cache_set(&c, line);
+		entry[i] = line << 1 | (address[i] & 1);
+		__builtin_prefetch(set[i], 1);
+		__builtin_prefetch(set[i] + second, 1);
+	}
 }
 
 static void level_settle(struct cache *c, struct staged_list *in, struct staged_list *out, const uint32_t *cost, uint64_t *cycles)
@@ -142,33 +176,31 @@ static void level_settle(struct cache *c, struct staged_list *in, struct staged_
 	uint64_t *set[CHUNK], entry[CHUNK];
 	for (unsigned first = 0, n; first < in->count; first += n) {
 		n = in->count - first < CHUNK ? in->count - first : CHUNK;
-		for (unsigned i = 0; i < n; i++) {
-			uint64_t line = in->address[first + i] >> c->line_shift;
-			set[i] = cache_set(c, line);
-			entry[i] = line << 1 | (in->address[first + i] & 1);
-			__builtin_prefetch(set[i], 1);
-			__builtin_prefetch(set[i] + c->ways - 1, 1);
-		}
+		chunk_aim(c, in->address + first, n, set, entry);
 		c->list(set, c->ways, entry, n);
-		chunk_pass(c, in->address + first, in->payer + first, entry, n, out, cost, cycles);
+		c->miss += n - counts_charge(chunk_pass(c, in->address + first, in->payer + first, entry, n, out), cost, cycles);
 	}
 	c->access += in->count;
 	in->count = 0;
 }
 
-static void dram_settle(struct dram *d, struct staged_list *in, const uint32_t (*cost)[PAYERS], uint64_t *cycles)
+static void dram_settle(struct dram *dram, struct staged_list *in, const uint32_t (*cost)[PAYERS], uint64_t *cycles)
 {
-	uint64_t kinds[3] = { 0 };
-	for (unsigned i = 0; i < in->count; i++) {
-		uint64_t row = dram_row(d, in->address[i]) + 1, *open = &d->open[dram_bank(d, row - 1)], was = *open;
-		unsigned kind = (was != row) + ((was != row) & (was != 0)); /* open, closed, another */
-		*open = row;
-		kinds[kind]++;
-		cycles[in->payer[i]] += cost[kind][in->payer[i]];
+	const struct dram d = *dram;
+	for (unsigned first = 0, n; first < in->count; first += n) {
+		uint64_t all = 0, open = 0, closed = 0;
+		n = in->count - first < CHUNK ? in->count - first : CHUNK;
+		for (unsigned i = first; i < first + n; i++) {
+			uint64_t row = dram_row(&d, in->address[i]), *at = &d.open[dram_bank(&d, row)];
+			all += count_by_payer(1, in->payer[i]);
+			open += count_by_payer(*at == row + 1, in->payer[i]);
+			closed += count_by_payer(*at == 0, in->payer[i]);
+			*at = row + 1;
+		}
+		dram->row_hit += counts_charge(open, cost[0], cycles);
+		dram->row_miss += counts_charge(closed, cost[1], cycles);
+		dram->row_conflict += counts_charge(all - open - closed, cost[2], cycles); /* no byte is less than nothing */
 	}
-	d->row_hit += kinds[0];
-	d->row_miss += kinds[1];
-	d->row_conflict += kinds[2];
 	in->count = 0;
 }
 
