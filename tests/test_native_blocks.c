@@ -1,5 +1,5 @@
 /*
- * Proves that instructions mean the same in a block as alone: lazy flags and the removal of dead flag results change nothing, not even when an instruction in
+ * Proves that instructions mean the same in a block, and in a loop of blocks, as alone: lazy flags and the removal of dead flag results change nothing, not even when an instruction in
  * the middle faults and when the flags are looked at by a conditional branch at the end; and that a single step (EFLAGS.TF) traps where it should.
  * Independent reference: the processor that runs this test (native_oracle.h), with random sequences of instructions whose flags are all defined.
  */
@@ -87,6 +87,42 @@ static void run_sequence(unsigned mode)
 	session_check(&session, &c, STATES);
 }
 
+/* Could it write CX, which counts? CH is a byte register of number 5. */
+static bool touches_count(const struct variant *v)
+{
+	const unsigned ch = v->size == 1 ? 5 : REG_CX;
+	const bool rm = !v->memory && (v->rm == REG_CX || v->rm == ch), implied = !v->has_modrm && !strstr(v->row->encoding, "+r");
+	return rm || v->reg == REG_CX || v->reg == ch || (implied && v->row->traits & STRINGS);
+}
+
+/* A loop: the translator's blocks are chained to themselves, with flags alive across the way back, and may fault in any round. */
+static void run_loop(unsigned mode)
+{
+	struct native_code c = { .mode = mode }, with;
+	struct variant v;
+	struct native_state *n = native_before(session.native);
+	const unsigned length = 2 + pick(LONGEST - 1);
+	for (unsigned i = 0; i < length; i++) {
+		do {
+			with = c;
+			append(&with, false, &v);
+		} while (touches_count(&v) || !strcmp(v.row->name, "pusha")); /* in a loop it reaches the stack's end, where processors push less or more before they fault */
+		c = with;
+	}
+	const uint8_t back[] = { 0xff, 0xc9, 0x7f, (uint8_t)-(c.length + 4) }; /* DEC ECX; JG */
+	memcpy(c.code + c.length, back, sizeof back);
+	c.length += sizeof back;
+	c.name = "loop";
+	for (unsigned i = 0; i < STATES; i++) {
+		session_fill(&session, &n[i], mode);
+		n[i].reg[REG_BX] = pick(8) ? NATIVE_WINDOW + 100 + pick(60) : NATIVE_DATA + 0x2000 - pick(64);
+		n[i].reg[REG_SI] = NATIVE_WINDOW + 100 + pick(60);
+		n[i].reg[REG_DI] = NATIVE_WINDOW + 100 + pick(60);
+		n[i].reg[REG_CX] = pick(24);
+	}
+	session_check(&session, &c, STATES);
+}
+
 static void report(const char *what, uint64_t since, uint64_t differences)
 {
 	printf("\n    %s: %llu cases, %llu differences over all engines\n", what, (unsigned long long)(session.cases - since),
@@ -103,6 +139,16 @@ static void test_sequences(void)
 		run_sequence(4);
 	}
 	report("sequences", since, differences);
+}
+
+static void test_loops(void)
+{
+	const uint64_t since = session.cases, differences = session.differences;
+	for (unsigned i = 0; i < SEQUENCES / 3; i++) {
+		run_loop(8);
+		run_loop(4);
+	}
+	report("loops", since, differences);
 }
 
 /* POPF sets TF; the trap comes after the instruction that follows it, and says where the next one is. */
@@ -136,7 +182,7 @@ static void test_single_step(void)
 
 int main(int argc, char **argv)
 {
-	static const struct native_test tests[] = { { "random sequences", test_sequences }, { "single steps", test_single_step }, { NULL, NULL } };
+	static const struct native_test tests[] = { { "random sequences", test_sequences }, { "loops", test_loops }, { "single steps", test_single_step }, { NULL, NULL } };
 	if (!session_open(&session, argc, argv))
 		return NATIVE_SKIPPED;
 	return session_run(&session, "sequences of instructions against the real CPU", tests);
