@@ -34,8 +34,10 @@ static void sse_call(struct translation *t, const struct uop *u)
 	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)op->fn);
 	emit_call_to(e, t->d->call_sse);
 	dbt_emit_slow(t, u, emit_jump_if(e, CC_Z));
-	if (op->sets_flags)
+	if (op->sets_flags) {
 		t->flags = -1;
+		t->recipe.pending = false; /* the function has stored flags: those of a writer before it must not come over them */
+	}
 }
 
 bool dbt_emit_sse(struct translation *t, const struct uop *u)

@@ -45,11 +45,26 @@ static unsigned row_count(void)
 	return n;
 }
 
+/* COMISS or UCOMISD of registers: all flags are written, by something that is no integer instruction. */
+static void append_comparison(struct native_code *c, struct variant *v)
+{
+	static const struct row row = { "comiss", "0F 2F /r", "d", 0, 0 };
+	const bool twice = pick(2);
+	const uint8_t bytes[] = { 0x66, 0x0f, twice ? 0x2e : 0x2f, (uint8_t)(0xc0 | pick(64)) };
+	*v = (struct variant){ .row = &row, .mode = c->mode, .size = 4, .has_modrm = true };
+	memcpy(c->code + c->length, bytes + !twice, sizeof bytes - !twice);
+	c->length += sizeof bytes - !twice;
+}
+
 /* Appends one random instruction; gives it back in *v. */
 static void append(struct native_code *c, bool last, struct variant *v)
 {
 	static const char letters[] = "bwdqs";
 	const unsigned rows = row_count();
+	if (pick(12) == 0) {
+		append_comparison(c, v);
+		return;
+	}
 	for (;;) {
 		const struct row *row = row_get(pick(rows));
 		const char size = letters[pick(sizeof letters - 1)];
