@@ -2,7 +2,7 @@
  * Loads and stores that the event filter does not know: the fast table's compare, the event, the filter's new entry.
  *
  * Invariant: what the emitted way does, dbt_observe() does, too (event_filter_access() is the meaning); it is given all that is not plain: an access that straddles two lines, a page that
- * may be large, keys that wrap, a filter of one slot. What the fast table does not know, neither does, and the micro-op's slow function is called.
+ * may be large or is in doubt, keys that wrap, a filter of one slot. What the fast table does not know, neither does, and the micro-op's slow function is called.
  */
 #include "engine_dbt.h"
 #include "memory.h"
@@ -76,6 +76,8 @@ static void observe_page(struct emit *e, const struct event_filter *f, bool writ
 	emit_op(e, 8, OP_LOAD, HOST_DI, DBT_FIELD(filter.key));
 	emit_alu(e, 8, ALU_CMP, HOST_SI, write ? write_page : read_page);
 	uint8_t *same = emit_jump_if(e, CC_Z);
+	emit_alu_imm(e, 1, ALU_CMP, DBT_FIELD(filter.doubt), 0);
+	odd[3] = emit_jump_if(e, CC_NZ);
 	emit_alu(e, 8, ALU_CMP, HOST_SI, DBT_FIELD(filter.large_high));
 	uint8_t *beyond = emit_jump_if(e, CC_A);
 	emit_alu(e, 8, ALU_CMP, HOST_SI, DBT_FIELD(filter.large_low));
@@ -148,19 +150,19 @@ static uint8_t *observe_emit(struct dbt *d, const struct event_filter *f, bool w
 	observe_page(e, f, write, odd);
 	observe_enter(e, f, write);
 	observe_write(e);
-	odd[3] = emit_jump_if(e, CC_A);
+	uint8_t *full = emit_jump_if(e, CC_A);
 	uint8_t *drained = e->at;
 	observe_restore(e);
 	emit_op(e, 8, OP_TEST, HOST_SP, emit_register(HOST_SP)); /* not 0 */
 	emit_ret(e);
-	emit_patch(odd[3], e->at);
+	emit_patch(full, e->at);
 	emit_push(e, HOST_CX);
 	emit_push(e, HOST_AX);
 	emit_call_to(e, d->drain);
 	emit_pop(e, HOST_AX);
 	emit_pop(e, HOST_CX);
 	emit_jump_to(e, drained);
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < ODD; i++)
 		emit_patch(odd[i], e->at);
 	observe_restore(e);
 	observe_call(e);

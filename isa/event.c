@@ -117,7 +117,7 @@ void event_put_access(struct event_sink *s, uint64_t head, uint64_t gva, uint64_
 {
 	put_one(s, head, gva);
 	if (s->filter) {
-		event_filter_access(s->filter, gva, head >> 16 & 0xffff, (uint8_t)head != EV_LOAD, addend);
+		event_filter_access(s->filter, gva, head >> 16 & 0xffff, (uint8_t)head != EV_LOAD, head >> 8 & EVF_USER, addend);
 		s->live = true;
 	}
 }
@@ -133,9 +133,9 @@ void event_put_block(struct event_sink *s, unsigned flags, unsigned insns, uint3
 	put_one(s, head, pc);
 	if (!s->filter)
 		return;
-	event_filter_fetch(s->filter, pc);
+	event_filter_fetch(s->filter, pc, flags & EVF_USER);
 	if (flags & EVF_STRADDLE)
-		event_filter_fetch(s->filter, (pc | 0xfff) + 1);
+		event_filter_fetch(s->filter, (pc | 0xfff) + 1, flags & EVF_USER);
 	s->live = true;
 }
 

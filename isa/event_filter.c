@@ -41,6 +41,14 @@ void event_filter_note_large(struct event_filter *f, uint64_t gva, unsigned shif
 	event_filter_empty(f); /* pages that were taken for small ones */
 }
 
+void event_filter_doubt(struct event_filter *f)
+{
+	f->doubt = true;
+	memset(f->asked, 0, sizeof f->asked);
+	memset(f->candidate, 0, sizeof f->candidate);
+	event_filter_empty(f);
+}
+
 static bool page_may_be_large(const struct event_filter *f, uint64_t page) { return page >= f->large_low && page <= f->large_high; }
 /* Whether two pages may lie in different entries of an array for large pages. */
 static bool pages_rival(const struct event_filter *f, uint64_t page, uint64_t other) { return other != FILTER_NONE && page_may_be_large(f, other) && (page ^ other) >> LARGE_REGION; }
@@ -55,19 +63,44 @@ static void page_forget(struct event_filter *f, unsigned slot)
 		f->entry[slot].read = f->entry[slot].write = 0;
 }
 
-/* The page of the access now stands in its slot. Another one there before: a walk may have gone through the cache's lines. */
-static void page_touch(struct event_filter *f, uint64_t page, bool write)
+/* Whether the tables that the models walk have the page as the fast table has it. `access`: enum access. */
+static bool page_certain(struct event_filter *f, uint64_t gva, unsigned access, bool user)
 {
+	uint64_t key = (gva & ~0xfffull) | 8 | access << 1 | user, page = gva >> 12;
+	uint64_t *asked = &f->asked[(page ^ access << 4) & (FILTER_SLOTS - 1)], *candidate = &f->candidate[access * FILTER_PAGES + (page & (FILTER_PAGES - 1))];
+	if (!f->doubt || *asked == key)
+		return true;
+	if (*candidate != key || !f->ask) {
+		*candidate = key;
+		return false;
+	}
+	enum filter_answer a = f->ask(f->ask_self, gva, access, user);
+	if (a == FILTER_LARGE)
+		event_filter_note_large(f, gva, 21);
+	if (a != FILTER_GONE)
+		*asked = key;
+	return a != FILTER_GONE;
+}
+
+/* The page of the access now stands in its slot; false: nothing does. Another one there before: a walk may have gone through the cache's lines. */
+static bool page_touch(struct event_filter *f, uint64_t gva, bool write, bool user)
+{
+	uint64_t page = gva >> 12;
 	unsigned slot = page & (f->shape.pages - 1u);
 	if ((write ? f->page[slot].write : f->page[slot].read) == page)
-		return;
-	for (unsigned i = 0; page_may_be_large(f, page) && i < f->shape.pages; i++)
+		return true;
+	bool certain = page_certain(f, gva, write, user); /* ORDER: enum access */
+	for (unsigned i = 0; (!certain || page_may_be_large(f, page)) && i < f->shape.pages; i++)
 		if (pages_rival(f, page, f->page[i].read))
 			page_forget(f, i);
-	f->page[slot].read = page;
-	f->page[slot].write = write ? page : FILTER_NONE;
+	page_forget(f, slot);
 	if (f->shape.granule != 12)
 		entries_empty(f);
+	if (!certain)
+		return false;
+	f->page[slot].read = page;
+	f->page[slot].write = write ? page : FILTER_NONE;
+	return true;
 }
 
 static void entry_forget(struct event_filter *f, uint64_t gva)
@@ -76,13 +109,14 @@ static void entry_forget(struct event_filter *f, uint64_t gva)
 	e->read = e->write = 0;
 }
 
-void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bool write, uint64_t addend)
+void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bool write, bool user, uint64_t addend)
 {
 	uint64_t last = gva + size - 1, granule = 1ull << f->shape.granule;
 	struct event_filter_entry *e = &f->entry[entry_slot(f, gva)];
-	page_touch(f, gva >> 12, write);
 	if (f->shape.slots == 1)
 		f->entry[0].read = f->entry[0].write = f->entry[1].read = f->entry[1].write = 0;
+	if (!page_touch(f, gva, write, user))
+		return;
 	if ((gva ^ last) & ~(granule - 1)) {
 		entry_forget(f, gva);
 		entry_forget(f, last);
@@ -93,15 +127,16 @@ void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bo
 	e->addend = addend;
 }
 
-void event_filter_fetch(struct event_filter *f, uint64_t gva)
+void event_filter_fetch(struct event_filter *f, uint64_t gva, bool user)
 {
 	uint64_t page = gva >> 12;
 	if (event_filter_fetched(f, gva))
 		return;
-	for (unsigned i = 0; page_may_be_large(f, page) && i < f->shape.fetches; i++)
+	bool certain = page_certain(f, gva, 2, user);
+	for (unsigned i = 0; (!certain || page_may_be_large(f, page)) && i < f->shape.fetches; i++)
 		if (pages_rival(f, page, f->fetch[i]))
 			f->fetch[i] = FILTER_NONE;
-	f->fetch[page & (f->shape.fetches - 1u)] = page;
+	f->fetch[page & (f->shape.fetches - 1u)] = certain ? page : FILTER_NONE;
 	if (f->shape.granule != 12)
 		entries_empty(f);
 }

@@ -25,6 +25,8 @@ struct event_filter_shape {
 	bool blocks;      /* blocks are left out, too: one only counts, and fetches its page */
 };
 
+enum filter_answer { FILTER_GONE, FILTER_SMALL, FILTER_LARGE }; /* what the tables say of a page now: not allowed, mapped by 4 KiB, mapped by more */
+
 struct event_filter_entry { /* 32 bytes */
 	uint64_t read, write; /* granule of the last byte | key; 0: none. `write` is 0 or equal to `read`: a read does not make an entry dirty */
 	uint64_t addend;      /* as in struct fast_entry */
@@ -41,6 +43,12 @@ struct event_filter {
 	uint32_t mask;            /* of granules: at least 1, so that an access that straddles two meets the first one's slot with the second one's tag, and misses */
 	uint64_t large_low, large_high; /* page numbers: every page of a large translation lies between */
 	struct event_filter_entry entry[FILTER_SLOTS];
+	/* While in doubt: an entry of a table has changed, and translations from before may still be used. A page enters the filter only when it is touched twice in a row in its slot and the
+	   tables still say so: else a model that had lost it would walk again and again, or walk to a large page that was a small one. */
+	bool doubt;
+	enum filter_answer (*ask)(void *self, uint64_t gva, unsigned access, bool user); /* access: enum access. NULL: while in doubt nothing enters */
+	void *ask_self;
+	uint64_t asked[FILTER_SLOTS], candidate[3 * FILTER_PAGES]; /* page | 8 | access << 1 | user; by slot, and by access and slot */
 };
 
 /* Begins empty. */
@@ -51,9 +59,20 @@ void event_filter_empty(struct event_filter *f);
 void event_filter_note_large(struct event_filter *f, uint64_t gva, unsigned shift);
 /* There is no translation left, so no large one. */
 void event_filter_no_large(struct event_filter *f);
+/* A table that translations were made from changes; and: there are no such translations any more. */
+void event_filter_doubt(struct event_filter *f);
+static inline void event_filter_trust(struct event_filter *f) { f->doubt = false; }
 /* An access of `size` bytes within a page has been written. */
-void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bool write, uint64_t addend);
+void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bool write, bool user, uint64_t addend);
 /* A fetch of a page has been written. */
-void event_filter_fetch(struct event_filter *f, uint64_t gva);
+void event_filter_fetch(struct event_filter *f, uint64_t gva, bool user);
+/* Whether an access need not be written: then it has been counted. What emitted code does. */
+static inline bool event_filter_hit(struct event_filter *f, uint64_t gva, unsigned size, bool write)
+{
+	const struct event_filter_entry *e = &f->entry[gva >> f->shape.granule & f->mask];
+	bool hit = (write ? e->write : e->read) == (((gva + size - 1) & (~0ull << f->shape.granule)) | f->key);
+	f->accesses += hit;
+	return hit;
+}
 static inline bool event_filter_fetched(const struct event_filter *f, uint64_t gva) { return f->fetch[gva >> 12 & (f->shape.fetches - 1u)] == gva >> 12; }
 #endif

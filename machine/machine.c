@@ -43,8 +43,8 @@ static bool timing_attach(struct machine *m, char *error, size_t error_size)
 		return false;
 	m->keeps_time = core_model_find(functional ? "tlb" : c->core)->keeps_time;
 	event_sink_attach(&m->events, timing_consumer(m->timing));
-	if (c->event_filter)
-		event_sink_filter(&m->events, &m->cpu.filter);
+	if (c->event_filter && event_sink_filter(&m->events, &m->cpu.filter))
+		mmu_filter(&m->mmu);
 	return true;
 }
 

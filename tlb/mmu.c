@@ -19,11 +19,43 @@ static void put(struct mmu *mmu, enum event_kind kind, unsigned flags, unsigned 
 		event_put(mmu->events, kind, flags, aux, 0, addr);
 }
 
+static struct event_filter *filter_of(const struct mmu *mmu) { return mmu->events ? mmu->events->filter : NULL; }
+
 /* What the writer of events takes for translated must be asked for again. */
 static void filter_empty(const struct mmu *mmu)
 {
-	if (mmu->events && mmu->events->live && mmu->events->filter)
-		event_filter_empty(mmu->events->filter);
+	if (filter_of(mmu) && mmu->events->live)
+		event_filter_empty(filter_of(mmu));
+}
+
+void mmu_doubt(struct mmu *mmu, uint64_t hpa)
+{
+	const void *word = phys_ptr(mmu->phys, hpa & ~7ull, 8);
+	uint64_t old = 0;
+	if (word)
+		memcpy(&old, word, sizeof old);
+	if (old && filter_of(mmu)) /* nothing was translated through nothing */
+		event_filter_doubt(filter_of(mmu));
+}
+
+/* For the filter: what a model's walk would find. */
+static enum filter_answer filter_ask(void *self, uint64_t gva, unsigned access, bool user)
+{
+	const struct mmu *mmu = self;
+	const struct paging *p = mmu->part->hardware_paging(mmu->part_self);
+	struct walk w;
+	if (!paging_walk(p, &mmu->walk_memory, gva, (struct walk_request){ .access = (enum access)access, .user = user, .ac_override = true }, &w))
+		return FILTER_GONE;
+	return w.page_shift == 12 || (p->format == PAGING_IDENTITY && !p->space) ? FILTER_SMALL : FILTER_LARGE;
+}
+
+void mmu_filter(struct mmu *mmu)
+{
+	struct event_filter *f = filter_of(mmu);
+	if (!f)
+		return;
+	f->ask = filter_ask;
+	f->ask_self = mmu;
 }
 
 static void before_change(void *self, uint64_t hpa)
@@ -56,8 +88,10 @@ static void mmu_moved(struct mmu *mmu, struct cpu *cpu)
 void mmu_flush_all(struct mmu *mmu, struct cpu *cpu)
 {
 	softtlb_flush(mmu->softtlb, mmu->table_changes);
-	if (mmu->events && mmu->events->filter)
-		event_filter_no_large(mmu->events->filter);
+	if (filter_of(mmu)) {
+		event_filter_no_large(filter_of(mmu));
+		event_filter_trust(filter_of(mmu));
+	}
 	mmu_moved(mmu, cpu);
 }
 
@@ -116,6 +150,10 @@ void mmu_flush_frame(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, bool writes
 
 void mmu_set_context(struct mmu *mmu, struct cpu *cpu, uint64_t key, bool keep)
 {
+	if (filter_of(mmu) && !keep)
+		event_filter_trust(filter_of(mmu));
+	else if (filter_of(mmu) && !mmu_context_unchanged(mmu, key))
+		event_filter_doubt(filter_of(mmu));
 	softtlb_context_enter(mmu->softtlb, key, keep, mmu->table_changes);
 	mmu_moved(mmu, cpu);
 }
@@ -222,8 +260,8 @@ static void entry_insert(struct mmu *mmu, struct frame *f, uint64_t gva, uint64_
 	f->flags |= FRAME_CACHED | FRAME_TOUCHED;
 	if (t->page_shift != 12)
 		softtlb_note_large(mmu->softtlb, gva, t->page_shift ? t->page_shift : 30);
-	if (t->large && mmu->events && mmu->events->filter)
-		event_filter_note_large(mmu->events->filter, gva, 21);
+	if (t->large && filter_of(mmu))
+		event_filter_note_large(filter_of(mmu), gva, 21);
 }
 
 /* Resource control: memory that exists but was not granted is counted, and looks absent. */
@@ -287,6 +325,8 @@ static void table_store(struct mmu *mmu, struct cpu *cpu, struct frame *f, uint6
 	if (mmu->events)
 		event_put2(mmu->events, EV_TABLE_STORE, flags, size, 0, gva, value);
 	drain(mmu);
+	mmu_doubt(mmu, where->hpa);
+	mmu_doubt(mmu, where->hpa + size - 1);
 	mmu->table_stores++;
 	mmu->table_changes++;
 	mmu->part->table_store(mmu->part_self, mmu, cpu, gva, &t, value, size);
@@ -340,6 +380,8 @@ static void mmu_context_changed(void *self, struct cpu *cpu, enum context_change
 	drain(mmu); /* consumers walk what hardware_paging() gives: what they have not seen yet belongs to the old one */
 	if (why == CONTEXT_RESET)
 		mmu_flush_all(mmu, cpu);
+	else if (why != CONTEXT_CR3 && filter_of(mmu)) /* other rules */
+		event_filter_doubt(filter_of(mmu));
 	if (mmu->part)
 		mmu->part->context_changed(mmu->part_self, mmu, cpu, why, old_value, no_flush);
 	mmu_moved(mmu, cpu);

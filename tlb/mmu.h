@@ -93,6 +93,10 @@ void mmu_track_walk(struct mmu *mmu, struct cpu *cpu, const struct walk *w);
 /* What a successful walk, A/D flags set, allows to be cached. p: the paging that was walked. */
 void mmu_translation_from_walk(const struct paging *p, const struct walk *w, struct walk_request rq, struct translation *out);
 /* Fills out->fault with the page fault of a failed walk. */
+/* Has the filter of the events ask this MMU when it is in doubt (isa/event_filter.h). */
+void mmu_filter(struct mmu *mmu);
+/* A word of tables that the hardware walks is about to change: what was translated through it may not be what they say any more. */
+void mmu_doubt(struct mmu *mmu, uint64_t hpa);
 void mmu_translation_fault(uint64_t gva, uint32_t error, struct translation *out);
 /* Stops tracking a table: EV_TABLE_FORGET, part->table_forgotten, and all softtlb entries end (one of them may come from it). */
 void mmu_forget_table(struct mmu *mmu, struct cpu *cpu, uint64_t hpa);

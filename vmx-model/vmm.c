@@ -94,6 +94,7 @@ void vmm_store_data(struct vmm *v, uint64_t hpa, uint64_t value, unsigned bytes)
 void vmm_store(struct vmm *v, uint64_t hpa, uint64_t value, unsigned bytes)
 {
 	event_drain(v->events);
+	mmu_doubt(v->mmu, hpa);
 	vmm_store_data(v, hpa, value, bytes);
 }
 
