@@ -138,36 +138,42 @@ void tlb_array_kill(struct tlb_array *a, uint32_t slot)
 	a->live[slot / 64] &= ~(1ull << slot % 64);
 }
 
-/* A slot of the candidates: an empty one, or the victim, whose entry is at its end. */
-static uint32_t slot_empty(struct tlb_array *a, uint64_t tag)
+/* A slot where the tag may live: an empty one, the first; or the victim. */
+static inline uint32_t slot_choose(struct tlb_array *a, uint64_t tag)
 {
-	unsigned *candidate = a->candidate;
-	if (a->low_bits)
-		candidate += tlb_set_first(a, tag);
-	else
-		a->organisation->candidates(a, tag, candidate);
-	for (unsigned i = 0; i < a->ways && a->valid < a->slots; i++)
-		if (!a->tag[candidate[i]])
-			return candidate[i];
-	return a->replacement->victim(a, candidate);
+	uint32_t first = tlb_set_first(a, tag), empty;
+	if (!a->low_bits) {
+		a->organisation->candidates(a, tag, a->candidate);
+		for (unsigned i = 0; i < a->ways && a->valid < a->slots; i++)
+			if (!a->tag[a->candidate[i]])
+				return a->candidate[i];
+		return a->replacement->victim(a, a->candidate);
+	}
+	if (a->valid < a->slots && (empty = tlb_tag_find(a->tag + first, a->ways, 0)) != UINT32_MAX)
+		return first + empty;
+	return a->lists ? tlb_list_oldest(a, (uint32_t)(tag >> 6 & (a->sets - 1))) : a->replacement->victim(a, a->candidate + first);
 }
 
 uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_entry *e)
 {
 	uint64_t tag = tlb_tag(gva, e->shift);
-	uint32_t slot = slot_empty(a, tag);
+	uint32_t slot = slot_choose(a, tag);
 	if (a->tag[slot] && !((a->tag[slot] ^ tag) & 63)) { /* one goes, one of its size comes */
 		if (a->fast)
 			filter_forget(a, slot);
 	} else {
-		tlb_array_kill(a, slot);
+		if (a->tag[slot])
+			tlb_array_kill(a, slot);
 		a->live[slot / 64] |= 1ull << slot % 64;
 		a->valid++;
 		size_enter(a, tlb_size_index(e->shift));
 	}
 	a->tag[slot] = tag;
 	a->entry[slot] = *e;
-	a->replacement->filled(a, slot);
+	if (a->stamps || a->lists)
+		tlb_array_touch(a, slot);
+	else
+		a->replacement->filled(a, slot);
 	return slot;
 }
 
@@ -175,7 +181,13 @@ void tlb_array_filter(struct tlb_array *a, uint64_t gva, uint32_t slot)
 {
 	const struct tlb_entry *e = &a->entry[slot];
 	struct tlb_fast_slot *f = &a->fast[gva >> 12 & (TLB_FAST_SLOTS - 1)];
-	a->replacement->describe(a, slot, f);
+	if (a->stamps) {
+		f->touched = &a->order[slot];
+		f->keep = f->set = 0;
+		f->stamp = ~0ull;
+	} else {
+		a->replacement->describe(a, slot, f);
+	}
 	f->read_key = (gva & ~0xfffull) | 1;
 	f->write_key = e->write_ok ? f->read_key : 0;
 	f->base = e->base | (gva & ((1ull << e->shift) - 1) & ~0xfffull);

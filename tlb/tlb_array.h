@@ -36,6 +36,7 @@ struct tlb_array {
 	unsigned valid, sizes[3];   /* entries now; of them 4K, 2M/4M, 1G: a lookup skips sizes that are not there */
 	uint64_t *clock;            /* of the model: counts touches */
 	uint64_t random;            /* state of the generator */
+	bool stamps, lists;         /* true LRU by time stamps, by lists: what replacement->touch does is known here, and needs no call */
 	struct tlb_fast_slot *fast; /* the filter's slots of an L1 array; NULL otherwise */
 	uint32_t *held;             /* of the level: a bit an array and size that is there, TLB_HELD(array, size); NULL: nobody asks */
 	unsigned number;            /* of the array in its level */
@@ -135,11 +136,36 @@ static inline uint32_t tlb_array_find(const struct tlb_array *a, uint64_t tag, u
 	return a->low_bits ? tlb_scan(a, tlb_set_first(a, tag), a->ways, tag, tags) : a->organisation->find(a, tag, tags);
 }
 
+static inline uint32_t tlb_slot_set(const struct tlb_array *a, uint32_t slot) { return (uint32_t)(slot * a->per_way >> 32); }
+
+/* An LRU list: touching a way moves its four bits to the low end; the victim's are the highest in use. */
+static inline void tlb_list_touch(struct tlb_array *a, uint32_t slot)
+{
+	const uint64_t each = 0x1111111111111111ull;
+	uint32_t set = tlb_slot_set(a, slot);
+	uint64_t list = a->tree[set], way = slot - set * a->ways;
+	uint64_t differs = list ^ way * each, equal = (differs - each) & ~differs & 8 * each; /* the lowest bit of it is exact: where `way` stands */
+	uint64_t front = equal ^ (equal - 1);
+	a->tree[set] = (list & ~front) | (list << 4 & front) | way;
+}
+
+static inline uint32_t tlb_list_oldest(const struct tlb_array *a, uint32_t set) { return set * a->ways + (uint32_t)(a->tree[set] >> 4 * (a->ways - 1) & 15); }
+
+static inline void tlb_array_touch(struct tlb_array *a, uint32_t slot)
+{
+	if (a->stamps)
+		a->order[slot] = ++*a->clock;
+	else if (a->lists)
+		tlb_list_touch(a, slot);
+	else
+		a->replacement->touch(a, slot);
+}
+
 static inline uint32_t tlb_array_lookup(struct tlb_array *a, uint64_t gva, unsigned shift, uint32_t tags)
 {
 	uint32_t slot = tlb_array_find(a, tlb_tag(gva, shift), tags);
 	if (slot != UINT32_MAX)
-		a->replacement->touch(a, slot);
+		tlb_array_touch(a, slot);
 	return slot;
 }
 #endif

@@ -346,14 +346,21 @@ static struct found access_l2(struct tlb_model *m, const struct paging *p, uint6
 
 void tlb_model_access(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, struct tlb_outcome *out)
 {
+	out->faulted = out->dirty_assist = false;
+	out->refs = 0;
+	out->result = TLB_HIT_L1;
+	if (!tlb_model_access_fast(m, p, gva, access, event_flags, &out->hpa))
+		tlb_model_access_slow(m, p, gva, access, event_flags, out);
+}
+
+void tlb_model_access_slow(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, struct tlb_outcome *out)
+{
 	bool fetch = access == ACCESS_EXEC;
 	struct tlb_level *l1 = &m->level[fetch ? LEVEL_L1I : LEVEL_L1D];
 	uint32_t tags = (uint32_t)p->vpid << 16 | p->pcid;
 	out->faulted = out->dirty_assist = false;
 	out->refs = 0;
 	out->result = TLB_HIT_L1;
-	if (tlb_model_access_fast(m, p, gva, access, event_flags, &out->hpa))
-		return;
 	if (paging_off(p)) {
 		out->result = TLB_OFF;
 		out->hpa = gva;

@@ -99,6 +99,8 @@ void tlb_model_destroy(struct tlb_model *m);
 bool tlb_model_stamps(const struct tlb_model *m);
 /* One access, within one page. p: the paging that the hardware walks now. fetch: instruction side. write, user, fault: from the event. */
 void tlb_model_access(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, struct tlb_outcome *out);
+/* The same after the filter has been asked in vain. */
+void tlb_model_access_slow(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, struct tlb_outcome *out);
 /* EV_TLB_FLUSH. current: the paging now (its pcid, for TLB_FLUSH_PAGE). */
 void tlb_model_flush(struct tlb_model *m, enum tlb_flush kind, unsigned vpid, uint64_t addr, const struct paging *current);
 /* Sets of the first level, as slots of the filter in front of the events (isa/event_filter.h). False: not every access enters a page where a touch of it could be left out. */

@@ -4,6 +4,7 @@
 #include "tlb_array.h"
 
 /* ---- true LRU: a slot remembers when it was touched ---- */
+static void lru_start(struct tlb_array *a) { a->stamps = true; }
 static void lru_touch(struct tlb_array *a, uint32_t slot) { a->order[slot] = ++*a->clock; }
 
 static uint32_t oldest(struct tlb_array *a, const unsigned *candidate)
@@ -25,33 +26,15 @@ static void lru_describe(struct tlb_array *a, uint32_t slot, struct tlb_fast_slo
 	f->stamp = ~0ull;
 }
 
-/*
- * ---- true LRU where no filter takes part: a word a set lists its ways ----
- * Touching a way moves its four bits to the low end; the victim's are the highest in use.
- */
-#define EACH_WAY 0x1111111111111111ull
-
+/* ---- true LRU where no filter takes part: a word a set lists its ways (tlb_array.h) ---- */
 static void list_start(struct tlb_array *a)
 {
 	for (unsigned set = 0; set < a->sets; set++)
 		a->tree[set] = 0xfedcba9876543210ull;
+	a->lists = true;
 }
 
-static inline uint32_t list_set(const struct tlb_array *a, uint32_t slot) { return (uint32_t)(slot * a->per_way >> 32); }
-
-static void list_touch(struct tlb_array *a, uint32_t slot)
-{
-	uint32_t set = list_set(a, slot);
-	uint64_t list = a->tree[set], way = slot - set * a->ways;
-	uint64_t differs = list ^ way * EACH_WAY, equal = (differs - EACH_WAY) & ~differs & 8 * EACH_WAY; /* the lowest bit of it is exact: where `way` stands */
-	uint64_t front = equal ^ (equal - 1);
-	a->tree[set] = (list & ~front) | (list << 4 & front) | way;
-}
-
-static uint32_t list_victim(struct tlb_array *a, const unsigned *candidate)
-{
-	return candidate[a->tree[list_set(a, candidate[0])] >> 4 * (a->ways - 1) & 15];
-}
+static uint32_t list_victim(struct tlb_array *a, const unsigned *candidate) { return tlb_list_oldest(a, tlb_slot_set(a, candidate[0])); }
 
 /* ---- FIFO and random: touching changes nothing ---- */
 static void no_touch(struct tlb_array *a, uint32_t slot) { (void)a, (void)slot; }
@@ -112,8 +95,8 @@ static void plru_describe(struct tlb_array *a, uint32_t slot, struct tlb_fast_sl
 	f->stamp = 0;
 }
 
-static const struct tlb_replacement lru_list = { "lru", "least recently used, exact", false, NULL, list_start, list_touch, list_touch, list_victim, NULL };
-static const struct tlb_replacement tlb_replacement_lru = { "lru", "least recently used, exact", false, &lru_list, NULL, lru_touch, lru_touch, oldest, lru_describe };
+static const struct tlb_replacement lru_list = { "lru", "least recently used, exact", false, NULL, list_start, tlb_list_touch, tlb_list_touch, list_victim, NULL };
+static const struct tlb_replacement tlb_replacement_lru = { "lru", "least recently used, exact", false, &lru_list, lru_start, lru_touch, lru_touch, oldest, lru_describe };
 static const struct tlb_replacement tlb_replacement_plru = { "plru", "binary-tree approximation of LRU", true, NULL, NULL, plru_touch, plru_touch, plru_victim, plru_describe };
 static const struct tlb_replacement tlb_replacement_fifo = { "fifo", "first in, first out", false, NULL, NULL, no_touch, lru_touch, oldest, no_describe };
 static const struct tlb_replacement tlb_replacement_random = { "random", "pseudo-random, the same in every run with the same seed", false, NULL, NULL, no_touch, no_touch, random_victim, no_describe };

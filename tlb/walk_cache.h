@@ -22,9 +22,9 @@ struct walk_cache_kind {
 	/* The lowest level above `leaf` whose entry for this address is cached: references of it and of all levels above are not made (nor the nested walks that would have
 	   located them and the table below). 0: none. NULL: this kind does not work by prefix. */
 	unsigned (*lowest)(void *self, const struct walk_key *k, unsigned leaf);
-	/* Whether this very entry is cached. NULL: this kind does not work by address. */
+	/* Whether this very entry, of level 2 or above, is cached. NULL: this kind does not work by address. */
 	bool (*holds)(void *self, const struct walk_ref *r);
-	/* A successful walk read this entry. leaf: it maps a page. */
+	/* A successful walk read this entry, of level 2 or above. leaf: it maps a page. */
 	void (*learn)(void *self, const struct walk_key *k, const struct walk_ref *r, bool leaf);
 	/* Ends what was cached of guest walks whose owner agrees under mask; `host`: and of host walks. */
 	void (*flush)(void *self, uint64_t mask, uint64_t owner, bool host);

@@ -24,14 +24,13 @@ static void by_address_destroy(void *self)
 
 static bool by_address_holds(void *self, const struct walk_ref *r)
 {
-	return r->level > 1 && assoc_find(self, r->hpa, 0);
+	return assoc_find(self, r->hpa, 0);
 }
 
 static void by_address_learn(void *self, const struct walk_key *k, const struct walk_ref *r, bool leaf)
 {
 	(void)k, (void)leaf;
-	if (r->level > 1)
-		assoc_learn(self, r->hpa, 0);
+	assoc_learn(self, r->hpa, 0);
 }
 
 static void by_address_flush(void *self, uint64_t mask, uint64_t owner, bool host)

@@ -38,7 +38,7 @@ static inline void keep(struct walk_filter *f, struct tlb_outcome *out, const st
 	f->stats->refs_by[r->dimension][r->level]++;
 }
 
-static unsigned lowest(struct walk_filter *f, const struct walk_key *k, unsigned leaf)
+static inline unsigned lowest(struct walk_filter *f, const struct walk_key *k, unsigned leaf)
 {
 	unsigned level = f->kind->lowest ? f->kind->lowest(f->cache, k, leaf) : 0;
 	if (level)
@@ -49,12 +49,12 @@ static unsigned lowest(struct walk_filter *f, const struct walk_key *k, unsigned
 /* One reference that no prefix took away. */
 static inline void entry_apply(struct walk_filter *f, const struct walk_key *k, const struct walk_ref *r, bool leaf, struct tlb_outcome *out)
 {
-	if (f->kind->holds && f->kind->holds(f->cache, r)) {
+	if (r->level > 1 && f->kind->holds && f->kind->holds(f->cache, r)) { /* walk caches hold no entries of the last level: that is what TLBs are for */
 		f->stats->walk_cache_hits[r->dimension][r->level]++;
 		return;
 	}
 	keep(f, out, r);
-	if (!out->faulted)
+	if (r->level > 1 && !out->faulted)
 		f->kind->learn(f->cache, k, r, leaf);
 }
 

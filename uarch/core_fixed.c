@@ -52,7 +52,7 @@ static void vmm_charge(struct timing *t, uint64_t cycles)
 static uint64_t translate_slow(struct timing *t, const struct paging *p, uint64_t gva, enum access access, unsigned flags, bool staged)
 {
 	struct tlb_outcome o;
-	tlb_model_access(t->tlb, p, gva, access, flags, &o);
+	tlb_model_access_slow(t->tlb, p, gva, access, flags, &o);
 	if (o.result == TLB_HIT_L2)
 		timing_charge(t, t->guest, t->preset.l2_tlb_hit);
 	if (o.refs || o.result == TLB_WALK)

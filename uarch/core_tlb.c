@@ -8,7 +8,7 @@
 static __attribute__((noinline)) void page_touch_slow(struct timing *t, const struct paging *p, uint64_t gva, enum access access, unsigned flags)
 {
 	struct tlb_outcome o;
-	tlb_model_access(t->tlb, p, gva, access, flags, &o);
+	tlb_model_access_slow(t->tlb, p, gva, access, flags, &o);
 }
 
 #define ALWAYS static inline __attribute__((always_inline))
