@@ -1,6 +1,6 @@
 /*
  * Replays that are benched: a program and GUPS, recorded once and replayed with the modelled TLBs and page walks.
- * The program is one of our own kernel's, behind page tables; most bench kernels run without paging, where a TLB is asked nothing.
+ * The program is one of our own 64-bit kernel's, with system calls and page faults as real programs have.
  */
 #include "bench.h"
 #include <stdlib.h>

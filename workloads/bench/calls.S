@@ -1,9 +1,12 @@
 /* calls: Fibonacci's numbers by recursion: calls, returns, pushes and pops. */
 #include "bench.inc"
+	.set MAPPED_TABLES, 2
+#include "paging.inc"
 	.set EXPECTED, 5702887
 	.set N, 34
 
 bench:
+	call paging_begin
 	movl $N, %eax
 	call fibonacci
 	ret

@@ -1,10 +1,13 @@
 /* copy: a loop of loads and stores copies 16 KiB to and fro: data that stays in a first-level cache. */
 #include "bench.inc"
+	.set MAPPED_TABLES, 2
+#include "paging.inc"
 	.set EXPECTED, 0x3a241e52
 	.set WORDS, 4096
 	.set ROUNDS, 24000
 
 bench:
+	call paging_begin
 	xorl %ecx, %ecx
 	movl $12345, %eax
 1:	movl %eax, from(,%ecx,4)

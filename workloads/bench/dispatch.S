@@ -1,5 +1,7 @@
 /* dispatch: an interpreter of byte code, whose every operation ends in an indirect jump that goes anywhere. */
 #include "bench.inc"
+	.set MAPPED_TABLES, 2
+#include "paging.inc"
 	.set EXPECTED, 0xf3fc9ba8
 	.set LENGTH, 8192        /* operations; the last one ends the program */
 	.set ROUNDS, 1500
@@ -11,6 +13,7 @@
 	.endm
 
 bench:
+	call paging_begin
 	xorl %ecx, %ecx
 	movl $2463534242, %eax   /* xorshift32 */
 1:	movl %eax, %edx

@@ -1,9 +1,12 @@
 /* int80: round trips from ring 3 by `int $0x80` to a handler that saves and restores registers, as a 32-bit system call does. */
 #include "bench.inc"
+	.set MAPPED_TABLES, 2
+#include "paging.inc"
 	.set EXPECTED, 0xbba68f20
 	.set ROUNDS, 1000000
 
 bench:
+	call paging_begin
 	movl $handler, %eax
 	movw %ax, idt + 0x80 * 8
 	movw $8, idt + 0x80 * 8 + 2

@@ -1,9 +1,12 @@
 /* integer: arithmetic, logic, shifts, a multiplication and a branch that goes either way, in registers. */
 #include "bench.inc"
+	.set MAPPED_TABLES, 2
+#include "paging.inc"
 	.set EXPECTED, 0xfd8986e2
 	.set ROUNDS, 24000000
 
 bench:
+	call paging_begin
 	movl $ROUNDS, %ecx
 	movl $0x12345678, %eax
 	movl $0x9abcdef0, %ebx

@@ -1,10 +1,13 @@
 /* sort: Shell's sort (gaps of Ciura 2001) of pseudo-random numbers in 256 KiB, many times; compares and branches on data. */
 #include "bench.inc"
+	.set MAPPED_TABLES, 2
+#include "paging.inc"
 	.set EXPECTED, 0x1204e5c0
 	.set COUNT, 65536
 	.set ROUNDS, 15
 
 bench:
+	call paging_begin
 	movl $88172645, %eax     /* xorshift32 */
 	movl $ROUNDS, rounds
 	xorl %ebp, %ebp

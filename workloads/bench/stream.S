@@ -1,10 +1,13 @@
 /* stream: a[i] = b[i] + 3 c[i] over three arrays of 4 MiB (the triad of McCalpin's STREAM, in integers). */
 #include "bench.inc"
+	.set MAPPED_TABLES, 8
+#include "paging.inc"
 	.set EXPECTED, 0x570cee9e
 	.set WORDS, 1048576
 	.set ROUNDS, 24
 
 bench:
+	call paging_begin
 	xorl %ecx, %ecx
 	movl $12345, %eax
 1:	movl %eax, b(,%ecx,4)
