@@ -197,8 +197,18 @@ extern const struct cpu_features cpu_features_all;
 
 /* Power-on state for Ringside: SDM 3A table 9-1 (real mode at F000:FFF0). Ports, phys and features stay as they are. */
 void cpu_reset(struct cpu *cpu);
-/* Recomputes code_size and mode_key after CS, CR0, EFER, CPL or a data segment changed, and tells the memory port. */
+/* Recomputes code_size, mode_key and the memory port's tags after CS, CR0, EFER, CPL or a data segment changed. */
 void cpu_mode_update(struct cpu *cpu);
+/* The memory port's tags alone: after CPL, EFLAGS.AC, CR4.SMAP or the port's mode_tag[] changed. */
+static inline void cpu_memory_mode_follow(struct cpu *cpu)
+{
+	bool ac = (cpu->eflags & FLAG_AC) && (cpu->cr4 & CR4_SMAP);
+	uint64_t before = cpu->mem.tag;
+	cpu->mem.supervisor_tag = cpu->mem.mode_tag[MEMORY_SUPERVISOR];
+	cpu->mem.tag = cpu->mem.mode_tag[cpu->cpl == 3 ? MEMORY_USER : ac ? MEMORY_SUPERVISOR_AC : MEMORY_SUPERVISOR];
+	if (cpu->mem.tag != before && cpu->events && cpu->events->live)
+		event_filter_empty(cpu->events->filter); /* what it takes for translated was so in the other mode */
+}
 
 /* ---- flags (isa/flags.c) ---- */
 uint32_t flags_get(const struct cpu *cpu);           /* the six arithmetic flags */

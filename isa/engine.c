@@ -53,10 +53,15 @@ const struct uop *engine_resolve(struct cpu *cpu)
 {
 	struct block_cache *c = cpu->blocks;
 	struct block *from = cpu->block;
-	if (cpu->budget <= 0 || cpu->attention || c->flush_wanted || c->bytes > c->max_bytes || from->end == BLOCK_END_SYSTEM || (from->key & (KEY_SINGLE | KEY_TRAP)) || from->dead)
+	if (cpu->budget <= 0 || cpu->attention || c->flush_wanted || c->bytes > c->max_bytes || (from->key & (KEY_SINGLE | KEY_TRAP)) || from->dead)
 		return NULL;
 	if (from->end == BLOCK_END_FALL && cpu->rip != from->next_pc[1])
 		return NULL; /* a repeated string instruction that goes on */
+	if (from->end == BLOCK_END_SYSTEM) { /* what only the dispatcher does: single steps and shadows */
+		cpu->mode_key = block_mode_key(cpu);
+		if (cpu->shadow_sti || cpu->shadow_ss || cpu->mode_key & KEY_TRAP || cpu->stop != CPU_RUNNING)
+			return NULL;
+	}
 	struct block *to = block_find(cpu);
 	bool known = from->end == BLOCK_END_JUMP || from->end == BLOCK_END_CALL || from->end == BLOCK_END_BRANCH || from->end == BLOCK_END_FALL;
 	if (!from->dead) {
@@ -137,8 +142,7 @@ void cpu_mode_update(struct cpu *cpu)
 	const struct segment *cs = &cpu->seg[SEG_CS];
 	cpu->code_size = cpu_long_mode(cpu) && (cs->attributes & SEGA_L) ? 8 : cs->attributes & SEGA_DB ? 4 : 2;
 	cpu->mode_key = block_mode_key(cpu);
-	if (cpu->mem.mode_changed)
-		cpu->mem.mode_changed(cpu->mem.self, cpu);
+	cpu_memory_mode_follow(cpu);
 	block_stamp_now(cpu);
 }
 

@@ -52,11 +52,14 @@ enum context_change { /* why memory_port.context_changed is called, after the re
 	CONTEXT_CR0, CONTEXT_CR3, CONTEXT_CR4, CONTEXT_EFER, CONTEXT_RESET
 };
 
+enum memory_mode { MEMORY_USER, MEMORY_SUPERVISOR /* SMAP applies */, MEMORY_SUPERVISOR_AC /* EFLAGS.AC: it does not */, MEMORY_MODES };
+
 struct memory_port { /* implemented by tlb/ (softtlb + the technique's memory part) */
 	struct fast_entry *table; /* mask + 1 entries, index = (gva >> 12) & mask */
 	uint64_t mask;
 	uint64_t tag;             /* context and access mode now: 12 bits */
 	uint64_t supervisor_tag;  /* the same for implicit supervisor accesses (equal to tag at CPL < 3) */
+	uint64_t mode_tag[MEMORY_MODES]; /* what the two are taken from; the port writes these when the context changes, and calls cpu_memory_mode_follow() */
 	uint64_t epoch;           /* grows whenever any translation may have ended; engines drop intra-page block chains when it moved */
 	void *self;
 	/* Translates the page of gva for one access and enters it in the table where it may be. `supervisor`: implicit supervisor access. Emits EVF_FAULT accesses
@@ -66,8 +69,6 @@ struct memory_port { /* implemented by tlb/ (softtlb + the technique's memory pa
 	void (*store)(void *self, struct cpu *cpu, uint64_t gva, const struct mem_fill *where, const void *data, unsigned size, bool supervisor);
 	/* Code was taken from this page into a block: stores to it must be seen. */
 	void (*mark_code)(void *self, uint64_t hpa);
-	/* CPL or EFLAGS.AC changed: recompute the tags. Cheap. */
-	void (*mode_changed)(void *self, struct cpu *cpu);
 	/* A control register changed (flush rules of SDM 3A 4.10.4 are applied here). no_flush: bit 63 of the MOV CR3 operand. */
 	void (*context_changed)(void *self, struct cpu *cpu, enum context_change why, uint64_t old_value, bool no_flush);
 	/* May PAE paging load its PDPTEs from this CR3? False: one has reserved bits set (SDM 3A 4.4.1), and the move to the control register raises #GP(0). No events. NULL: always. */

@@ -32,7 +32,7 @@ BODY(sse_check)
 
 /* ---- helpers ---- */
 void uop_sys_call(struct cpu *cpu, const struct uop *u); /* isa/uop_help.c */
-void uop_sys_end_call(struct cpu *cpu, const struct uop *u);
+bool uop_sys_end_call(struct cpu *cpu, const struct uop *u);
 void uop_string_rep_call(struct cpu *cpu, const struct uop *u); /* isa/uop_string.c */
 _Noreturn void uop_unknown_raise(struct cpu *cpu, const struct uop *u);
 void uop_leave_call(struct cpu *cpu, const struct uop *u);
@@ -157,11 +157,20 @@ END_BODY(string_rep) /* leaves rip at the instruction while iterations remain */
 		return NULL;
 	return block_chain(cpu, 1, observed);
 }
+/* After a system instruction: rip, mode and stamp are new. As block_target(), but by the mode that is now, and never past a single step or an interrupt shadow. */
+UOP_BODY struct block *block_after_system(struct cpu *cpu, const bool observed)
+{
+	struct block *b = cpu->block, *n = b->next[0];
+	if (n->pc != cpu->rip || n->key != cpu->mode_key)
+		n = *block_jump_slot(cpu->blocks, cpu->rip);
+	if (n->stamp != cpu->stamp || n->pc != cpu->rip || n->key != cpu->mode_key || cpu->budget <= 0 || (observed && cpu->attention))
+		return NULL;
+	return cpu->shadow_sti || cpu->shadow_ss || b->key & KEY_TRAP ? NULL : n;
+}
 END_BODY(sys_end)
 {
-	(void)observed;
-	uop_sys_end_call(cpu, u);
-	return NULL;
+	struct block *n = uop_sys_end_call(cpu, u) ? block_after_system(cpu, observed) : NULL;
+	return n ? block_enter(cpu, n, observed) : NULL;
 }
 END_BODY(fault)
 {

@@ -48,18 +48,21 @@ static void block_cut(struct cpu *cpu, const struct uop *u)
 	cpu->at = NULL;
 }
 
-void uop_sys_end_call(struct cpu *cpu, const struct uop *u);
-void uop_sys_end_call(struct cpu *cpu, const struct uop *u)
+bool uop_sys_end_call(struct cpu *cpu, const struct uop *u);
+/* False: the instruction is to go on later, through the dispatcher. */
+bool uop_sys_end_call(struct cpu *cpu, const struct uop *u)
 {
 	const struct uop_sys *s = (const struct uop_sys *)(uintptr_t)u->imm;
 	bool again = s->o.rep != 0;
 	uop_settle(cpu, u);
 	uint64_t start = cpu->rip;
 	sys_call(cpu, u);
-	if (again && cpu->rip == start) /* INS, OUTS: iterations remain */
+	if (again && cpu->rip == start) { /* INS, OUTS: iterations remain */
 		block_cut(cpu, u);
-	else
-		uop_resume(cpu, u);
+		return false;
+	}
+	uop_resume(cpu, u);
+	return true;
 }
 
 void uop_leave_call(struct cpu *cpu, const struct uop *u);

@@ -16,13 +16,17 @@ uint64_t hash_word(uint64_t h, uint64_t word)
 	return h ^ h >> 31;
 }
 
+static inline uint64_t lane_take(uint64_t lane, uint64_t word)
+{
+	lane = (lane ^ word) * 0x9e3779b97f4a7c15ull;
+	return lane ^ lane >> 29;
+}
+
 /* Four lanes take words in turn: a multiplication a word, and four of them at a time. */
 static inline void lanes_take(uint64_t lane[4], const uint64_t word[4])
 {
-	for (unsigned i = 0; i < 4; i++) {
-		lane[i] = (lane[i] ^ word[i]) * 0x9e3779b97f4a7c15ull;
-		lane[i] ^= lane[i] >> 29;
-	}
+	for (unsigned i = 0; i < 4; i++)
+		lane[i] = lane_take(lane[i], word[i]);
 }
 
 /*
@@ -32,14 +36,20 @@ static inline void lanes_take(uint64_t lane[4], const uint64_t word[4])
 void machine_user_call(void *self, const struct cpu *cpu)
 {
 	struct machine *m = self;
-	uint64_t lane[4] = { cpu_insn_start(cpu), 1, 2, 3 }, word[4];
-	bool wide = cpu->code_size == 8;
-	for (unsigned r = 0; r < (wide ? 16 : 8); r += 4) {
-		for (unsigned i = 0; i < 4; i++)
-			word[i] = !wide ? (uint32_t)cpu->reg[r + i] : r + i == REG_CX || r + i == REG_R11 ? 0 : cpu->reg[r + i];
-		lanes_take(lane, word);
+	const uint64_t *r = cpu->reg;
+	uint64_t a = cpu_insn_start(cpu), b = 1, c = 2, d = 3;
+	if (cpu->code_size == 8) {
+		a = lane_take(lane_take(lane_take(lane_take(a, r[REG_AX]), r[REG_SP]), r[REG_R8]), r[REG_R12]);
+		b = lane_take(lane_take(lane_take(lane_take(b, 0), r[REG_BP]), r[REG_R9]), r[REG_R13]);
+		c = lane_take(lane_take(lane_take(lane_take(c, r[REG_DX]), r[REG_SI]), r[REG_R10]), r[REG_R14]);
+		d = lane_take(lane_take(lane_take(lane_take(d, r[REG_BX]), r[REG_DI]), 0), r[REG_R15]);
+	} else {
+		a = lane_take(lane_take(a, (uint32_t)r[REG_AX]), (uint32_t)r[REG_SP]);
+		b = lane_take(lane_take(b, (uint32_t)r[REG_CX]), (uint32_t)r[REG_BP]);
+		c = lane_take(lane_take(c, (uint32_t)r[REG_DX]), (uint32_t)r[REG_SI]);
+		d = lane_take(lane_take(d, (uint32_t)r[REG_BX]), (uint32_t)r[REG_DI]);
 	}
-	m->calls_hash += hash_word(lane[0] ^ (lane[1] << 17 | lane[1] >> 47), lane[2] ^ (lane[3] << 31 | lane[3] >> 33));
+	m->calls_hash += hash_word(a ^ (b << 17 | b >> 47), c ^ (d << 31 | d >> 33));
 }
 
 uint64_t machine_state_hash(const struct machine *m)

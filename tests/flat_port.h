@@ -58,11 +58,6 @@ static inline void flat_mark_code(void *self, uint64_t hpa)
 	f->table[hpa >> 12 & (FLAT_ENTRIES - 1)].write = FAST_NEVER;
 }
 
-static inline void flat_mode_changed(void *self, struct cpu *cpu)
-{
-	(void)self, (void)cpu;
-}
-
 static inline void flat_context_changed(void *self, struct cpu *cpu, enum context_change why, uint64_t old_value, bool no_flush)
 {
 	struct flat_port *f = self;
@@ -98,7 +93,7 @@ static inline void flat_port_attach(struct flat_port *f, struct cpu *cpu, struct
 	f->phys = phys;
 	cpu->phys = phys;
 	cpu->mem = (struct memory_port){ .table = f->table, .mask = FLAT_ENTRIES - 1, .self = f, .fill = flat_fill, .store = flat_store, .mark_code = flat_mark_code,
-		.mode_changed = flat_mode_changed, .context_changed = flat_context_changed, .invlpg = flat_invlpg, .invpcid = flat_invpcid };
+		.context_changed = flat_context_changed, .invlpg = flat_invlpg, .invpcid = flat_invpcid };
 	flat_set_absent(f, cpu, ~0ull);
 }
 #endif

@@ -64,11 +64,6 @@ static void model_mark_code(void *self, uint64_t hpa)
 	(void)self, (void)hpa; /* the code page is always tracked */
 }
 
-static void model_mode_changed(void *self, struct cpu *cpu)
-{
-	(void)self, (void)cpu;
-}
-
 static void model_context_changed(void *self, struct cpu *cpu, enum context_change why, uint64_t old_value, bool no_flush)
 {
 	(void)self, (void)cpu, (void)why, (void)old_value, (void)no_flush;
@@ -120,8 +115,8 @@ struct model *model_open(const struct engine *engine)
 	for (unsigned i = 0; i < TABLE; i++)
 		m->table[i] = (struct fast_entry){ FAST_NEVER, FAST_NEVER, FAST_NEVER, 0 };
 	struct cpu *c = &m->cpu;
-	c->mem = (struct memory_port){ .table = m->table, .mask = TABLE - 1, .tag = MODEL_TAG, .supervisor_tag = MODEL_TAG, .epoch = 1, .self = m,
-	                               .fill = model_fill, .store = model_store, .mark_code = model_mark_code, .mode_changed = model_mode_changed,
+	c->mem = (struct memory_port){ .table = m->table, .mask = TABLE - 1, .tag = MODEL_TAG, .supervisor_tag = MODEL_TAG, .mode_tag = { MODEL_TAG, MODEL_TAG, MODEL_TAG }, .epoch = 1, .self = m,
+	                               .fill = model_fill, .store = model_store, .mark_code = model_mark_code,
 	                               .context_changed = model_context_changed };
 	m->phys = (struct phys){ m->page[0], sizeof m->page };
 	c->phys = &m->phys;

@@ -233,7 +233,7 @@ static void cpl_set(struct bench *b, unsigned cpl, bool ac)
 {
 	b->cpu.cpl = (uint8_t)cpl;
 	b->cpu.eflags = ac ? FLAG_AC : 0;
-	b->cpu.mem.mode_changed(&b->mmu, &b->cpu);
+	cpu_memory_mode_follow(&b->cpu);
 }
 
 /* Ends every stale translation of gva, by one of the ways that the manuals give. */

@@ -110,8 +110,8 @@ static void step(struct rig *native, struct rig *virtual, const struct format_ca
 	}
 	native->cpu.cpl = virtual->cpu.cpl = r & 1 ? 3 : 0;
 	native->cpu.eflags = virtual->cpu.eflags = r & 2 ? FLAG_AC : 0;
-	native->cpu.mem.mode_changed(native->cpu.mem.self, &native->cpu);
-	virtual->cpu.mem.mode_changed(virtual->cpu.mem.self, &virtual->cpu);
+	cpu_memory_mode_follow(&native->cpu);
+	cpu_memory_mode_follow(&virtual->cpu);
 	enum access access = (enum access)((r >> 4) % 3);
 	uint64_t value = r >> 8 & 3 ? entry_random(seed, f) : 0;
 	bool supervisor = !(r >> 12 & 15);

@@ -66,23 +66,14 @@ static void before_change(void *self, uint64_t hpa)
 
 /* ---- contexts and modes ---- */
 
-static void mmu_mode_changed(void *self, struct cpu *cpu)
-{
-	const struct mmu *mmu = self;
-	bool ac = (cpu->cr4 & CR4_SMAP) && (cpu->eflags & FLAG_AC);
-	uint64_t before = cpu->mem.tag;
-	cpu->mem.supervisor_tag = softtlb_tag(mmu->softtlb, SOFTTLB_SUPERVISOR);
-	cpu->mem.tag = softtlb_tag(mmu->softtlb, cpu->cpl == 3 ? SOFTTLB_USER : ac ? SOFTTLB_SUPERVISOR_AC : SOFTTLB_SUPERVISOR);
-	if (cpu->mem.tag != before)
-		filter_empty(mmu);
-}
-
 /* After any change of entries or contexts. */
 static void mmu_moved(struct mmu *mmu, struct cpu *cpu)
 {
 	cpu->mem.epoch++;
 	filter_empty(mmu);
-	mmu_mode_changed(mmu, cpu);
+	for (unsigned m = 0; m < MEMORY_MODES; m++)
+		cpu->mem.mode_tag[m] = softtlb_tag(mmu->softtlb, (enum memory_mode)m);
+	cpu_memory_mode_follow(cpu);
 }
 
 void mmu_flush_all(struct mmu *mmu, struct cpu *cpu)
@@ -487,7 +478,7 @@ bool mmu_create(struct mmu *mmu, struct cpu *cpu, struct event_sink *events, uns
 	}
 	cpu->mem = (struct memory_port){
 		.table = mmu->softtlb->table, .mask = mmu->softtlb->mask, .self = mmu, .fill = mmu_fill, .store = mmu_store, .mark_code = mmu_mark_code,
-		.mode_changed = mmu_mode_changed, .context_changed = mmu_context_changed, .invlpg = mmu_invlpg, .invpcid = mmu_invpcid,
+		.context_changed = mmu_context_changed, .invlpg = mmu_invlpg, .invpcid = mmu_invpcid,
 		.pdptes_valid = mmu_pdptes_valid,
 	};
 	mmu_moved(mmu, cpu);

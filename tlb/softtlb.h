@@ -7,7 +7,7 @@
  * Two neighbouring pages never share an index: an access that crosses from one to the other is looked up at the index of the first with the tag of the second, and must miss
  * (isa/ports.h). So a softtlb of one entry has two places, of which one is used.
  *
- * A tag (12 bits):  slot << 2 | mode.  Slots are 0 .. 1022, so that no tag is FAST_NEVER.
+ * A tag (12 bits):  slot << 2 | enum memory_mode.  Slots are 0 .. 1022, so that no tag is FAST_NEVER.
  */
 #ifndef TLB_SOFTTLB_H
 #define TLB_SOFTTLB_H
@@ -16,8 +16,6 @@
 #define SOFTTLB_MAX 65536 /* entries: struct frame keeps indices in 16 bits */
 #define SOFTTLB_SLOTS 1023
 #define SOFTTLB_CONTEXTS 64 /* remembered at once; more than the processes that take turns in our guests */
-
-enum softtlb_mode { SOFTTLB_USER, SOFTTLB_SUPERVISOR /* SMAP applies */, SOFTTLB_SUPERVISOR_AC /* EFLAGS.AC: it does not */ };
 
 struct softtlb_context {
 	uint64_t key;
@@ -56,7 +54,7 @@ void softtlb_entry_begin(struct softtlb *s, struct fast_entry *e, uint64_t adden
 /* Notes a mapping of a page larger than 4 KiB. */
 void softtlb_note_large(struct softtlb *s, uint64_t gva, unsigned shift);
 
-static inline uint64_t softtlb_tag(const struct softtlb *s, enum softtlb_mode mode)
+static inline uint64_t softtlb_tag(const struct softtlb *s, enum memory_mode mode)
 {
 	return (uint64_t)s->now->slot << 2 | mode;
 }
