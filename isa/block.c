@@ -348,14 +348,10 @@ static inline uint32_t segment_key(const struct segment *s, unsigned mask, unsig
 	return flat ? key : 0;
 }
 
-uint32_t block_mode_key(const struct cpu *cpu)
+uint32_t block_mode_key_segments(const struct cpu *cpu)
 {
 	enum { DATA = SEGA_P | SEGA_S | SEGA_WRITE_READ, CODE = DATA | SEGA_CODE };
-	uint32_t key = cpu->code_size | (cpu->cpl == 3 ? KEY_USER : 0) | (cpu->eflags & FLAG_TF ? KEY_TRAP : 0) | (cpu_protected(cpu) ? 0 : KEY_REAL);
-	if (!(cpu->cr0 & (CR0_EM | CR0_TS)) && (cpu->cr4 & CR4_OSFXSR))
-		key |= KEY_SSE;
-	if (cpu->code_size == 8)
-		return key | KEY_FLAT_CS | KEY_FLAT_SS | KEY_FLAT_DS | KEY_FLAT_ES;
+	uint32_t key = 0;
 	key |= segment_key(&cpu->seg[SEG_CS], CODE | SEGA_UNUSABLE, CODE, KEY_FLAT_CS);
 	key |= segment_key(&cpu->seg[SEG_SS], CODE | SEGA_UNUSABLE | SEGA_DOWN_CONFORMING, DATA, KEY_FLAT_SS);
 	key |= segment_key(&cpu->seg[SEG_DS], CODE | SEGA_UNUSABLE | SEGA_DOWN_CONFORMING, DATA, KEY_FLAT_DS);

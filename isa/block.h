@@ -73,7 +73,25 @@ struct block_cache {
 static inline uint64_t block_stamp(const struct cpu *cpu) { return (cpu->mem.epoch + 1) << 12 | cpu->mem.tag; }
 static inline void block_stamp_now(struct cpu *cpu) { cpu->stamp = cpu->attention ? STAMP_ATTENTION : block_stamp(cpu); }
 
-uint32_t block_mode_key(const struct cpu *cpu);
+/* The part of the key that segments decide, outside 64-bit code. */
+uint32_t block_mode_key_segments(const struct cpu *cpu);
+static inline uint32_t block_mode_key(const struct cpu *cpu)
+{
+	_Static_assert(FLAG_TF << 2 == KEY_TRAP && CR4_OSFXSR << 2 == KEY_SSE, "bits that move as they are");
+	uint32_t key = cpu->code_size | (cpu->cpl == 3 ? KEY_USER : 0) | (cpu->eflags & FLAG_TF) << 2 | (cpu_protected(cpu) ? 0 : KEY_REAL);
+	if (!(cpu->cr0 & (CR0_EM | CR0_TS)))
+		key |= (uint32_t)(cpu->cr4 & CR4_OSFXSR) << 2;
+	return key | (cpu->code_size == 8 ? KEY_FLAT_CS | KEY_FLAT_SS | KEY_FLAT_DS | KEY_FLAT_ES : block_mode_key_segments(cpu));
+}
+/* cpu_mode_update() as part of its caller. */
+static inline void block_mode_follow(struct cpu *cpu)
+{
+	uint32_t cs = cpu->seg[SEG_CS].attributes;
+	cpu->code_size = cpu_long_mode(cpu) && cs & SEGA_L ? 8 : cs & SEGA_DB ? 4 : 2;
+	cpu->mode_key = block_mode_key(cpu);
+	cpu_memory_mode_follow(cpu);
+	block_stamp_now(cpu);
+}
 /* The block at cpu->rip, cracked when needed. cpu->at must be NULL; raises what fetching raises. */
 struct block *block_find(struct cpu *cpu);
 /* Frees everything when a flush is wanted. Only where no block is running. */

@@ -40,15 +40,6 @@ void cpu_reset(struct cpu *cpu)
 		cpu->mem.context_changed(cpu->mem.self, cpu, CONTEXT_RESET, 0, false);
 }
 
-void cpu_state_emit(struct cpu *cpu)
-{
-	uint32_t id = cpu->cpl | (uint32_t)cpu_code64(cpu) << 2 | (cpu->eflags & FLAG_IF ? 8u : 0) | (cpu->eflags & FLAG_AC ? 16u : 0);
-	if (id == cpu->state_emitted)
-		return;
-	cpu->state_emitted = id;
-	event_put(cpu->events, EV_STATE, 0, 0, id, 0);
-}
-
 void cpu_set_cpl(struct cpu *cpu, unsigned cpl)
 {
 	unsigned from = cpu->cpl;
@@ -56,19 +47,12 @@ void cpu_set_cpl(struct cpu *cpu, unsigned cpl)
 	transfer_finish(cpu, from);
 }
 
-static void sensitive_emit(struct cpu *cpu, enum sensitive what, uint64_t addr, uint64_t value, bool has_value)
+void sensitive_emit(struct cpu *cpu, enum sensitive what, uint64_t addr, uint64_t value, bool has_value)
 {
 	if (has_value)
 		event_put2(cpu->events, EV_SENSITIVE, cpu->cpl == 3 ? EVF_USER : 0, 1, what, addr, value);
 	else
 		event_put(cpu->events, EV_SENSITIVE, cpu->cpl == 3 ? EVF_USER : 0, 0, what, addr);
-}
-
-bool sensitive_event(struct cpu *cpu, enum sensitive what, uint64_t addr, uint64_t value, bool has_value)
-{
-	if (cpu->events->on)
-		sensitive_emit(cpu, what, addr, value, has_value);
-	return cpu->vmm.trap_set & SENS_BIT(what) && cpu->vmm.sensitive && cpu->vmm.sensitive(cpu->vmm.self, cpu, what, addr, value);
 }
 
 /* The event is emitted whether or not the #GP follows: an attempt is sensitive too, and the stream does not depend on the technique. */

@@ -227,7 +227,14 @@ void cpu_deliver(struct cpu *cpu, unsigned vector, int64_t error /* -1: none */,
 /* Delivers what cpu_raise* left in cpu->raised, with cpu->rip already at the faulting instruction. For the engine's landing. */
 void cpu_deliver_raised(struct cpu *cpu);
 /* Emits EV_STATE when CPL, 64-bit code, IF or AC differ from the last one emitted. */
-void cpu_state_emit(struct cpu *cpu);
+static inline void cpu_state_emit(struct cpu *cpu)
+{
+	uint32_t id = cpu->cpl | (cpu->code_size == 8 ? 4u : 0) | (cpu->eflags & FLAG_IF) >> 6 | (cpu->eflags & FLAG_AC) >> 14;
+	if (id == cpu->state_emitted)
+		return;
+	cpu->state_emitted = id;
+	event_put(cpu->events, EV_STATE, 0, 0, id, 0);
+}
 /* Delivers an external interrupt; wakes from HLT. The caller has checked cpu_interruptible(). */
 void cpu_interrupt(struct cpu *cpu, unsigned vector);
 /* IF set and no STI or MOV SS shadow. */
@@ -254,8 +261,7 @@ uint64_t segment_linear(struct cpu *cpu, enum segment_name seg, uint64_t offset,
  * They emit EV_SENSITIVE and call the VMM's hook where trap_set says so. Called by one helper micro-op each. ---- */
 struct sys_operands { /* filled by the crack; a helper reads what it needs */
 	uint64_t next;        /* offset of the next instruction */
-	uint64_t linear;      /* memory operand, already linear (segment rules checked by the helper through seg/offset) */
-	uint64_t offset;      /* memory operand, offset in seg */
+	uint64_t offset;      /* memory operand, offset in seg: segment_linear() makes it linear */
 	uint8_t seg;          /* enum segment_name of the memory operand */
 	uint8_t reg, rm;      /* enum reg / control register / segment number, from ModRM */
 	uint8_t size;         /* operand size in bytes: 1, 2, 4, 8 */
@@ -283,11 +289,11 @@ bool msr_read(struct cpu *cpu, uint32_t msr, uint64_t *value);
 bool msr_write(struct cpu *cpu, uint32_t msr, uint64_t value);
 void cpuid_read(const struct cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 
-/* Tells the observer of a system call about to be made; does nothing at other privilege levels. */
-static inline void cpu_observe_user_call(const struct cpu *cpu)
+/* Tells the observer of a system call about to be made, by the instruction at offset `pc`; does nothing at other privilege levels. */
+static inline void cpu_observe_user_call(const struct cpu *cpu, uint64_t pc)
 {
 	if (cpu->observer.user_call && cpu->cpl == 3)
-		cpu->observer.user_call(cpu->observer.self, cpu);
+		cpu->observer.user_call(cpu->observer.self, cpu, pc);
 }
 static inline bool cpu_long_mode(const struct cpu *cpu) { return cpu->efer & EFER_LMA; }
 static inline bool cpu_protected(const struct cpu *cpu) { return cpu->cr0 & CR0_PE; }

@@ -285,7 +285,6 @@ static void sys_memory(struct crack *c, struct uop *u, struct uop_sys *s, unsign
 	s->o.offset = (uint64_t)m->disp.value + (rip ? crack_next(c) : 0); /* the constant part; the registers are added when it runs */
 	s->o.seg = (uint8_t)crack_segment(m->segment);
 	s->mask = crack_mask(crack_address_size(c));
-	s->base = crack_mode(c) != 8 || s->o.seg >= SEG_FS;
 	/* Not of implicit stack operands: those are the helper's business. */
 	s->o.memory = c->operand[i].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN;
 }
@@ -354,7 +353,7 @@ bool crack_sys(struct crack *c, const struct crack_row *row)
 	struct uop *u = crack_emit(c, ends ? UOP_sys_end : UOP_sys);
 	struct uop_sys *s = &c->sys[c->syss];
 	u->imm = c->syss++;
-	*s = (struct uop_sys){ .fn = row->sys };
+	*s = (struct uop_sys){ .fn = row->sys, .quick = ends ? sys_quick_find(row->sys) : NULL };
 	s->o = (struct sys_operands){ .next = crack_next(c), .seg = SEG_DS, .size = (uint8_t)sys_size(c), .address_size = (uint8_t)crack_address_size(c), .rep = (uint8_t)rep_prefix(c) };
 	s->o.stack_size = crack_mode(c) == 8 ? crack_operand_size(c) == 2 ? 2 : 8 : (uint8_t)crack_operand_size(c);
 	sys_registers(c, &s->o);
@@ -372,8 +371,10 @@ bool crack_sys(struct crack *c, const struct crack_row *row)
 		s->o.seg = (uint8_t)crack_segment(c->operand[2].mem.segment);
 	if (row->sys == sys_load_far_pointer)
 		s->o.rm = (uint8_t)far_pointer_segment(c->insn.mnemonic);
-	if (ends)
+	if (ends) {
+		c->next_pc[1] = s->o.next;
 		crack_finish(c, BLOCK_END_SYSTEM);
+	}
 	return true;
 }
 

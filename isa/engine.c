@@ -67,7 +67,7 @@ const struct uop *engine_resolve(struct cpu *cpu)
 	if (!from->dead) {
 		if (!known || cpu->rip == from->next_pc[0])
 			from->next[0] = to;
-		if (known && cpu->rip == from->next_pc[1])
+		if (cpu->rip == from->next_pc[1] && (known || (from->end == BLOCK_END_SYSTEM && to->key == from->key)))
 			from->next[1] = to;
 	}
 	block_stamp_now(cpu);
@@ -136,14 +136,9 @@ void engine_run(struct cpu *cpu, engine_go *plain, engine_go *observed)
 	block_stamp_now(cpu);
 }
 
-/* ---- modes ---- */
 void cpu_mode_update(struct cpu *cpu)
 {
-	const struct segment *cs = &cpu->seg[SEG_CS];
-	cpu->code_size = cpu_long_mode(cpu) && (cs->attributes & SEGA_L) ? 8 : cs->attributes & SEGA_DB ? 4 : 2;
-	cpu->mode_key = block_mode_key(cpu);
-	cpu_memory_mode_follow(cpu);
-	block_stamp_now(cpu);
+	block_mode_follow(cpu);
 }
 
 /* ---- opcodes outside the subset ---- */

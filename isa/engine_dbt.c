@@ -83,7 +83,7 @@ static void stub_exits(struct dbt *d, struct emit *e)
 	d->exit_stale = e->at; /* ax: the block */
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_AX, offsetof(struct block, pc)));
 	emit_op(e, 8, OP_STORE, HOST_CX, DBT_FIELD(rip));
-	stub_exit_as(d, e, EXIT_STALE);
+	d->exit_resolve = stub_exit_as(d, e, EXIT_STALE);
 	d->exit_enter = e->at; /* cx: the block */
 	emit_op(e, 8, OP_LOAD, HOST_DX, emit_register(HOST_CX));
 	stub_exit_as(d, e, EXIT_ENTER);
@@ -121,6 +121,64 @@ static void stub_calls(struct dbt *d, struct emit *e)
 	emit_pop(e, HOST_AX); /* the return address: the code is left */
 	emit_alu_imm(e, 8, ALU_ADD, emit_register(HOST_DX), sizeof(struct uop));
 	stub_exit_as(d, e, EXIT_FINISH);
+}
+
+/* A system instruction, the end of its block: where the code goes on, and the block that it belongs to. */
+static struct dbt_exit dbt_system(struct cpu *cpu, const struct uop *u)
+{
+	const struct dbt *d = cpu->blocks->dbt;
+	struct block *n = uop_sys_end_call(cpu, u) ? block_after_system(cpu, true) : NULL;
+	return n ? (struct dbt_exit){ (uint64_t)(uintptr_t)n->code[d->variant], (uint64_t)(uintptr_t)n } : (struct dbt_exit){ (uint64_t)(uintptr_t)(d->exit_resolve + d->emit.to_run), 0 };
+}
+
+/* The same by its quick form; code 0: it did nothing. The budget and icount are not settled here, and not needed. */
+static struct dbt_exit dbt_quick(struct cpu *cpu, const struct uop *u)
+{
+	const struct dbt *d = cpu->blocks->dbt;
+	const struct uop_sys *s = (const struct uop_sys *)(uintptr_t)u->imm;
+	if (!s->quick(cpu, u, &s->o))
+		return (struct dbt_exit){ 0, 0 };
+	struct block *n = block_at_system_end(cpu); /* the stub looks at the budget as it is; a quick form leaves no shadow */
+	return n ? (struct dbt_exit){ (uint64_t)(uintptr_t)n->code[d->variant], (uint64_t)(uintptr_t)n } : (struct dbt_exit){ (uint64_t)(uintptr_t)(d->exit_resolve + d->emit.to_run), 0 };
+}
+
+static void stub_quick(struct dbt *d, struct emit *e)
+{
+	d->quick = e->at; /* cx: the micro-op */
+	emit_push(e, HOST_CX);
+	emit_push(e, DBT_BUDGET);
+	emit_push(e, DBT_BUDGET);
+	stub_registers(e, OP_STORE);
+	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
+	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
+	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)dbt_quick);
+	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
+	stub_registers(e, OP_LOAD);
+	emit_op(e, 8, OP_LOAD, DBT_FAST, DBT_FIELD(mem.table));
+	emit_pop(e, DBT_BUDGET);
+	emit_pop(e, DBT_BUDGET);
+	emit_pop(e, HOST_CX);
+	emit_op(e, 8, OP_TEST, HOST_AX, emit_register(HOST_AX));
+	emit_patch(emit_jump_if(e, CC_Z), d->system);
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_DX));
+	emit_op(e, 8, OP_TEST, DBT_BUDGET, emit_register(DBT_BUDGET));
+	emit_patch(emit_jump_if(e, CC_LE), d->exit_resolve);
+	emit_op(e, 4, OP_GROUP5, 4, emit_register(HOST_AX)); /* JMP */
+}
+
+static void stub_system(struct dbt *d, struct emit *e)
+{
+	d->system = e->at; /* cx: the micro-op */
+	emit_push(e, HOST_CX);
+	stub_store(e);
+	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
+	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
+	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)dbt_system);
+	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
+	stub_load(e);
+	emit_pop(e, HOST_CX);
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_DX));
+	emit_op(e, 4, OP_GROUP5, 4, emit_register(HOST_AX)); /* JMP */
 }
 
 static uint64_t dbt_carry(struct cpu *cpu) { return flags_cf(&cpu->flags); }
@@ -174,6 +232,8 @@ void dbt_stubs(struct dbt *d)
 	stub_enter(d, e);
 	stub_exits(d, e);
 	stub_calls(d, e);
+	stub_system(d, e);
+	stub_quick(d, e);
 	stub_sse(d, e);
 	d->call_carry = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_carry, false);

@@ -90,6 +90,9 @@ struct dbt { /* one a block cache */
 	struct dbt_exit (*enter)(struct cpu *cpu, const uint8_t *code);
 	/* stubs, in the writable mapping */
 	uint8_t *exit, *exit_chain[2], *exit_stale, *exit_end, *exit_enter, *exit_last;
+	uint8_t *exit_resolve;    /* rip is set, and the next block is to be looked for */
+	uint8_t *system;          /* the system instruction of micro-op cx, which ends its block; goes on with the next block */
+	uint8_t *quick;           /* the same by its quick form, where nobody observes */
 	uint8_t *call;            /* calls dx(cpu, cx, ax): a C function of a micro-op */
 	uint8_t *call_stop;       /* the same, when it may have killed the running block */
 	uint8_t *call_carry;      /* ax = the guest's carry flag; nothing else changes but cx, dx and the flags */

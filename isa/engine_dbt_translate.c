@@ -4,6 +4,7 @@
  * Invariant: the way in refuses where block_chain() would have, and counts as block_enter() does.
  */
 #include "engine_dbt.h"
+#include "system.h"
 #include "uop_control.h"
 #include <stdlib.h>
 
@@ -167,6 +168,27 @@ static bool translate_indirect(struct translation *t, const struct uop *u)
 	return true;
 }
 
+/* quick_swapgs() inline; its next block has a way of its own. Falls through where the C function must look. */
+static void translate_swapgs(struct translation *t)
+{
+	struct emit *e = t->e;
+	uint8_t bit = (uint8_t)(1 << SENS_SWAPGS % 8);
+	if ((t->b->key & KEY_CODE_SIZE) != 8)
+		return;
+	emit_alu_imm(e, 1, ALU_CMP, DBT_FIELD(cpl), 0);
+	uint8_t *outer = emit_jump_if(e, CC_NZ);
+	emit_op(e, 1, OP_GROUP3, 0, dbt_field(offsetof(struct cpu, vmm.trap_set) + SENS_SWAPGS / 8)); /* TEST */
+	emit_bytes(e, &bit, 1);
+	uint8_t *trapped = emit_jump_if(e, CC_NZ);
+	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(seg[SEG_GS].base));
+	emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(kernel_gs_base));
+	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(kernel_gs_base));
+	emit_op(e, 8, OP_STORE, HOST_CX, DBT_FIELD(seg[SEG_GS].base));
+	translate_way(t, 1, emit_jump(e));
+	emit_patch(outer, e->at);
+	emit_patch(trapped, e->at);
+}
+
 static void translate_end(struct translation *t, const struct uop *u)
 {
 	bool done;
@@ -180,7 +202,12 @@ static void translate_end(struct translation *t, const struct uop *u)
 		done = translate_indirect(t, u);
 	else
 		done = translate_fused(t, u);
-	if (!done)
+	if (u->op == UOP_sys_end) {
+		if (!t->observed && ((const struct uop_sys *)(uintptr_t)u->imm)->fn == sys_swapgs)
+			translate_swapgs(t);
+		emit_mov_imm(t->e, HOST_CX, (uint64_t)(uintptr_t)u);
+		emit_jump_to(t->e, !t->observed && ((const struct uop_sys *)(uintptr_t)u->imm)->quick ? t->d->quick : t->d->system);
+	} else if (!done)
 		emit_jump_to(t->e, t->d->exit_end);
 }
 

@@ -70,18 +70,6 @@ struct segment segment_null(uint16_t selector, unsigned dpl)
 	return (struct segment){ .selector = selector, .attributes = SEGA_UNUSABLE | dpl << SEGA_DPL_SHIFT };
 }
 
-struct segment segment_flat_code(uint16_t selector, unsigned dpl, bool long_mode)
-{
-	return (struct segment){ .selector = selector, .limit = 0xffffffff,
-		.attributes = SEGA_CODE | SEGA_WRITE_READ | SEGA_ACCESSED | SEGA_S | SEGA_P | dpl << SEGA_DPL_SHIFT | SEGA_G | (long_mode ? SEGA_L : SEGA_DB) };
-}
-
-struct segment segment_flat_data(uint16_t selector, unsigned dpl)
-{
-	return (struct segment){ .selector = selector, .limit = 0xffffffff,
-		.attributes = SEGA_WRITE_READ | SEGA_ACCESSED | SEGA_S | SEGA_P | dpl << SEGA_DPL_SHIFT | SEGA_G | SEGA_DB };
-}
-
 bool segment_fits(const struct segment *s, uint64_t offset, unsigned n)
 {
 	uint64_t last = offset + n - 1;

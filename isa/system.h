@@ -28,8 +28,15 @@ sys_fn sys_bound, sys_enter;
 /* rip of the instruction being executed (for restarts): valid inside any helper, where cpu->rip is already the next one's. Defined in isa/block.c. */
 uint64_t cpu_insn_start(const struct cpu *cpu);
 
+/* Writes EV_SENSITIVE (and its value). */
+void sensitive_emit(struct cpu *cpu, enum sensitive what, uint64_t addr, uint64_t value, bool has_value);
 /* The part of a helper that every sensitive instruction shares: emits EV_SENSITIVE and asks the VMM if it traps. Returns true when the VMM did it all. */
-bool sensitive_event(struct cpu *cpu, enum sensitive what, uint64_t addr, uint64_t value, bool has_value);
+static inline bool sensitive_event(struct cpu *cpu, enum sensitive what, uint64_t addr, uint64_t value, bool has_value)
+{
+	if (__builtin_expect(cpu->events->on, 0))
+		sensitive_emit(cpu, what, addr, value, has_value);
+	return cpu->vmm.trap_set & SENS_BIT(what) && cpu->vmm.sensitive && cpu->vmm.sensitive(cpu->vmm.self, cpu, what, addr, value);
+}
 /* A privileged instruction at CPL > 0: gives a deprivileging VMM its chance, else raises #GP(0). Returns only when the VMM has emulated it. */
 void privilege_failed(struct cpu *cpu, enum sensitive what, uint64_t addr, uint64_t value);
 #endif

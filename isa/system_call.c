@@ -1,13 +1,21 @@
 /* Fast system calls and software interrupts: SDM 2B SYSCALL, SYSENTER, SYSEXIT, SYSRET, 2A INT n. */
 #include "transfer.h"
 
-/* Loads CS and SS with the fixed contents that the fast calls use. */
-static void fast_segments(struct cpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl, bool long_mode)
+enum { SYSRET_FLAGS = 0x3c7fd7 }; /* SDM 2B SYSRET */
+#define INLINE static inline __attribute__((always_inline))
+
+/* Loads CS and SS with the fixed contents that the fast calls use, and CPL. */
+INLINE void fast_segments_put(struct cpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl, bool long_mode)
 {
-	unsigned from = cpu->cpl;
 	cpu->seg[SEG_CS] = segment_flat_code((uint16_t)((cs & ~3u) | cpl), cpl, long_mode);
 	cpu->seg[SEG_SS] = segment_flat_data((uint16_t)((ss & ~3u) | cpl), cpl);
 	cpu->cpl = (uint8_t)cpl;
+}
+
+static void fast_segments(struct cpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl, bool long_mode)
+{
+	unsigned from = cpu->cpl;
+	fast_segments_put(cpu, cs, ss, cpl, long_mode);
 	transfer_finish(cpu, from);
 }
 
@@ -17,18 +25,34 @@ static void syscall_check(struct cpu *cpu)
 		cpu_raise(cpu, VEC_UD);
 }
 
+/* SYSCALL without its checks. Returns the bits of EFLAGS that changed. */
+INLINE uint32_t syscall_enter(struct cpu *cpu, uint64_t next)
+{
+	uint16_t cs = (uint16_t)(cpu->star >> 32 & 0xfffc);
+	cpu->reg[REG_CX] = next;
+	cpu->reg[REG_R11] = cpu_eflags(cpu) & ~FLAG_RF;
+	cpu->rip = cpu->lstar;
+	fast_segments_put(cpu, cs, (uint16_t)(cs + 8), 0, true);
+	return eflags_put(cpu, 0, (uint32_t)cpu->fmask);
+}
+
 void sys_syscall(struct cpu *cpu, const struct sys_operands *o)
 {
 	syscall_check(cpu);
-	cpu_observe_user_call(cpu);
+	cpu_observe_user_call(cpu, cpu_insn_start(cpu));
 	if (sensitive_event(cpu, SENS_SYSCALL, 0, 0, false))
 		return;
-	uint16_t cs = (uint16_t)(cpu->star >> 32);
-	cpu->reg[REG_CX] = o->next;
-	cpu->reg[REG_R11] = cpu_eflags(cpu) & ~FLAG_RF;
-	cpu->rip = cpu->lstar;
-	eflags_write(cpu, 0, (uint32_t)cpu->fmask);
-	fast_segments(cpu, cs & 0xfffc, (uint16_t)((cs & 0xfffc) + 8), 0, true);
+	unsigned from = cpu->cpl;
+	syscall_enter(cpu, o->next);
+	transfer_finish(cpu, from);
+}
+
+INLINE void sysret_leave(struct cpu *cpu, bool wide)
+{
+	uint16_t base = (uint16_t)(cpu->star >> 48);
+	cpu->rip = wide ? cpu->reg[REG_CX] : cpu->reg[REG_CX] & 0xffffffff;
+	eflags_put(cpu, (uint32_t)cpu->reg[REG_R11], SYSRET_FLAGS);
+	fast_segments_put(cpu, (uint16_t)(wide ? base + 16 : base), (uint16_t)(base + 8), 3, wide);
 }
 
 void sys_sysret(struct cpu *cpu, const struct sys_operands *o)
@@ -42,14 +66,34 @@ void sys_sysret(struct cpu *cpu, const struct sys_operands *o)
 		cpu_raise_error(cpu, VEC_GP, 0);
 	if (sensitive_event(cpu, SENS_SYSRET, 0, 0, false))
 		return;
-	uint16_t base = (uint16_t)(cpu->star >> 48);
-	cpu->rip = wide ? cpu->reg[REG_CX] : cpu->reg[REG_CX] & 0xffffffff;
-	eflags_write(cpu, cpu->reg[REG_R11], 0x3c7fd7);
-	fast_segments(cpu, (uint16_t)(wide ? base + 16 : base), (uint16_t)(base + 8), 3, wide);
+	sysret_leave(cpu, wide);
+	transfer_finish(cpu, 0);
 	if (cpu->eflags & FLAG_TF) { /* unlike IRET, which lets one instruction pass: the trap is SYSRET's own, in the ring it returned to */
 		cpu->dr[6] |= 1u << 14;
 		cpu_deliver(cpu, VEC_DB, -1, false, false, 0);
 	}
+}
+
+/* ---- the common case, 64-bit code on both sides ---- */
+bool quick_syscall(struct cpu *cpu, const struct uop *u, const struct sys_operands *o)
+{
+	if (!quick_allowed(cpu, SENS_SYSCALL) || !cpu_code64(cpu) || !(cpu->efer & EFER_SCE) || cpu->fmask & (FLAGS_ARITH | FLAG_TF | FLAG_AC))
+		return false;
+	cpu_observe_user_call(cpu, cpu->block->pc + u->offset);
+	syscall_enter(cpu, o->next);
+	quick_finish(cpu);
+	return true;
+}
+
+bool quick_sysret(struct cpu *cpu, const struct uop *u, const struct sys_operands *o)
+{
+	(void)u;
+	if (!quick_allowed(cpu, SENS_SYSRET) || !cpu_code64(cpu) || !(cpu->efer & EFER_SCE) || cpu->cpl || o->size != 8 || !cpu_canonical(cpu, cpu->reg[REG_CX]) ||
+		(cpu->reg[REG_R11] ^ cpu->eflags) & (FLAG_TF | FLAG_AC) || cpu->reg[REG_R11] & FLAG_TF)
+		return false;
+	sysret_leave(cpu, true);
+	quick_finish(cpu);
+	return true;
 }
 
 void sys_sysenter(struct cpu *cpu, const struct sys_operands *o)
@@ -58,7 +102,7 @@ void sys_sysenter(struct cpu *cpu, const struct sys_operands *o)
 	uint16_t cs = cpu->sysenter_cs & 0xfffc;
 	if (!cpu_protected(cpu) || cs == 0)
 		cpu_raise_error(cpu, VEC_GP, 0);
-	cpu_observe_user_call(cpu);
+	cpu_observe_user_call(cpu, cpu_insn_start(cpu));
 	if (sensitive_event(cpu, SENS_SYSENTER, 0, 0, false))
 		return;
 	bool wide = cpu_long_mode(cpu);
@@ -87,7 +131,7 @@ void sys_sysexit(struct cpu *cpu, const struct sys_operands *o)
 
 void sys_int_n(struct cpu *cpu, const struct sys_operands *o)
 {
-	cpu_observe_user_call(cpu);
+	cpu_observe_user_call(cpu, cpu_insn_start(cpu));
 	if (!sensitive_event(cpu, SENS_INT_N, o->imm & 0xff, 0, false))
 		exception_soft(cpu, o->imm & 0xff);
 }

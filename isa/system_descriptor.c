@@ -291,6 +291,13 @@ void sys_load_far_pointer(struct cpu *cpu, const struct sys_operands *o)
 	register_write(cpu, o->reg, offset, o->size);
 }
 
+static void swap_gs(struct cpu *cpu)
+{
+	uint64_t base = cpu->seg[SEG_GS].base;
+	cpu->seg[SEG_GS].base = cpu->kernel_gs_base;
+	cpu->kernel_gs_base = base;
+}
+
 void sys_swapgs(struct cpu *cpu, const struct sys_operands *o)
 {
 	(void)o;
@@ -300,9 +307,17 @@ void sys_swapgs(struct cpu *cpu, const struct sys_operands *o)
 		return;
 	if (sensitive_event(cpu, SENS_SWAPGS, 0, 0, false))
 		return;
-	uint64_t base = cpu->seg[SEG_GS].base;
-	cpu->seg[SEG_GS].base = cpu->kernel_gs_base;
-	cpu->kernel_gs_base = base;
+	swap_gs(cpu);
+}
+
+bool quick_swapgs(struct cpu *cpu, const struct uop *u, const struct sys_operands *o)
+{
+	(void)u;
+	if (!quick_allowed(cpu, SENS_SWAPGS) || !cpu_code64(cpu) || cpu->cpl)
+		return false;
+	swap_gs(cpu);
+	cpu->rip = o->next;
+	return true;
 }
 
 /* SDM 2B RDFSBASE, WRFSBASE. */

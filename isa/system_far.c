@@ -22,12 +22,7 @@ void code_check_direct(struct cpu *cpu, uint16_t selector, uint64_t raw)
 
 void eflags_write(struct cpu *cpu, uint64_t value, uint32_t mask)
 {
-	uint32_t before = cpu->eflags;
-	if (mask & FLAGS_ARITH)
-		flags_set(cpu, ((flags_get(cpu) & ~mask) | ((uint32_t)value & mask)) & FLAGS_ARITH);
-	/* RF is not kept: without instruction breakpoints nothing but saved images can show it. */
-	cpu->eflags = ((before & ~mask) | ((uint32_t)value & mask & ~FLAG_RF) | 2) & ~FLAGS_ARITH;
-	if ((before ^ cpu->eflags) & (FLAG_TF | FLAG_AC))
+	if (eflags_put(cpu, (uint32_t)value, mask) & (FLAG_TF | FLAG_AC))
 		cpu_mode_update(cpu);
 }
 
@@ -40,14 +35,6 @@ uint32_t eflags_mask(const struct cpu *cpu, unsigned size)
 	if (ring0 || cpu->cpl <= cpu_iopl(cpu))
 		mask |= FLAG_IF;
 	return size == 2 ? mask & 0xffff : mask;
-}
-
-void transfer_finish(struct cpu *cpu, unsigned old_cpl)
-{
-	cpu_mode_update(cpu);
-	if (old_cpl != cpu->cpl && cpu->vmm.cpl_changed)
-		cpu->vmm.cpl_changed(cpu->vmm.self, cpu, old_cpl);
-	cpu_state_emit(cpu);
 }
 
 /* Enters a code segment: cs with its selector's RPL forced to cpl. */

@@ -6,6 +6,8 @@
  */
 #ifndef ISA_TRANSFER_H
 #define ISA_TRANSFER_H
+#include "block.h"
+#include "flags.h"
 #include "system.h"
 
 /* ---- descriptors (isa/segment.c); formats: SDM 3A figures 3-8, 3-9 (segments), 6-2 and 5-8 (gates), 7-3, 7-4 (TSS) ---- */
@@ -49,8 +51,17 @@ struct segment segment_null(uint16_t selector, unsigned dpl);
 /* True when [offset, offset + n) lies inside the limit (expand-down too). */
 bool segment_fits(const struct segment *s, uint64_t offset, unsigned n);
 /* Flat code or stack segments that SYSCALL, SYSENTER and kin load without reading a descriptor (SDM 2B SYSCALL). */
-struct segment segment_flat_code(uint16_t selector, unsigned dpl, bool long_mode);
-struct segment segment_flat_data(uint16_t selector, unsigned dpl);
+static inline struct segment segment_flat_code(uint16_t selector, unsigned dpl, bool long_mode)
+{
+	return (struct segment){ .selector = selector, .limit = 0xffffffff,
+		.attributes = SEGA_CODE | SEGA_WRITE_READ | SEGA_ACCESSED | SEGA_S | SEGA_P | dpl << SEGA_DPL_SHIFT | SEGA_G | (long_mode ? SEGA_L : SEGA_DB) };
+}
+
+static inline struct segment segment_flat_data(uint16_t selector, unsigned dpl)
+{
+	return (struct segment){ .selector = selector, .limit = 0xffffffff,
+		.attributes = SEGA_WRITE_READ | SEGA_ACCESSED | SEGA_S | SEGA_P | dpl << SEGA_DPL_SHIFT | SEGA_G | SEGA_DB };
+}
 /* Real-address mode: base = selector * 16, the rest of the hidden part stays. */
 void segment_load_real(struct cpu *cpu, enum segment_name seg, uint16_t selector);
 /* After a return to an outer ring: data segments that `cpl` may not use become null (SDM 2B RET). */
@@ -79,6 +90,22 @@ uint64_t stack_pop(struct cpu *cpu, struct stack *s, unsigned size);
 /* Writes the stack pointer register by the stack's width. */
 void stack_commit(struct cpu *cpu, const struct stack *s);
 
+/* ---- quick forms (uop.h) ---- */
+sys_quick_fn quick_syscall, quick_sysret, quick_swapgs;
+/* No events are wanted, and neither this instruction nor a change of the privilege level has a hook. */
+static inline bool quick_allowed(const struct cpu *cpu, enum sensitive what)
+{
+	return !cpu->events->on && !(cpu->vmm.trap_set & SENS_BIT(what)) && !cpu->vmm.cpl_changed;
+}
+/* transfer_finish() where nothing but the privilege level and IF may have changed: 64-bit code stays 64-bit code, and so on. */
+static inline void quick_finish(struct cpu *cpu)
+{
+	cpu->mode_key = (cpu->mode_key & ~(uint32_t)KEY_USER) | (cpu->cpl == 3 ? KEY_USER : 0);
+	cpu_memory_mode_follow(cpu);
+	block_stamp_now(cpu);
+	cpu_state_emit(cpu);
+}
+
 /* ---- the rest ---- */
 /* 48-bit, or with CR4.LA57 57-bit, canonical form (SDM 1 3.3.7.1). */
 static inline bool cpu_canonical(const struct cpu *cpu, uint64_t a)
@@ -93,12 +120,30 @@ static inline unsigned cpu_iopl(const struct cpu *cpu) { return cpu->eflags >> 1
 void code_offset_check(struct cpu *cpu, const struct segment *cs, uint64_t offset);
 /* Raises unless a far JMP or CALL may go directly (no gate) to this code segment. */
 void code_check_direct(struct cpu *cpu, uint16_t selector, uint64_t raw);
-/* Replaces the bits of EFLAGS in `mask`; keeps mode and memory port in step with TF and AC. */
+/* Replaces the bits of EFLAGS in `mask`; returns those beside the arithmetic ones that changed. TF and AC are then the caller's business. */
+static inline uint32_t eflags_put(struct cpu *cpu, uint32_t value, uint32_t mask)
+{
+	uint32_t before = cpu->eflags;
+	if ((mask & FLAGS_ARITH) == FLAGS_ARITH)
+		flags_put(cpu, FLAGS_EXPLICIT, value & FLAGS_ARITH, 0, 0);
+	else if (mask & FLAGS_ARITH)
+		flags_set(cpu, (flags_get(cpu) & ~mask) | (value & mask));
+	/* RF is not kept: without instruction breakpoints nothing but saved images can show it. */
+	cpu->eflags = ((before & ~mask) | (value & mask & ~FLAG_RF) | 2) & ~FLAGS_ARITH;
+	return before ^ cpu->eflags;
+}
+/* The same; keeps mode and memory port in step with TF and AC. */
 void eflags_write(struct cpu *cpu, uint64_t value, uint32_t mask);
 /* The bits that POPF and IRET may change at this privilege: SDM 2B POPF table 4-x, 2A IRET. size: operand size. */
 uint32_t eflags_mask(const struct cpu *cpu, unsigned size);
 /* After CS and CPL changed: mode, hook, EV_STATE. */
-void transfer_finish(struct cpu *cpu, unsigned old_cpl);
+static inline void transfer_finish(struct cpu *cpu, unsigned old_cpl)
+{
+	block_mode_follow(cpu);
+	if (cpu->vmm.cpl_changed && old_cpl != cpu->cpl)
+		cpu->vmm.cpl_changed(cpu->vmm.self, cpu, old_cpl);
+	cpu_state_emit(cpu);
+}
 /* True at CPL 0; else what privilege_failed() does, and false when the VMM has carried the instruction out. */
 static inline bool ring0_or_failed(struct cpu *cpu, enum sensitive what, uint64_t addr, uint64_t value)
 {

@@ -70,11 +70,17 @@ extern uop_fn *const uop_threaded_observed[UOP_COUNT]; /* events, and the VMM's 
 /* A helper micro-op's C function; runs with rip and icount exact; may raise. */
 typedef void uop_help_fn(struct cpu *cpu, const struct uop *u);
 
+/* The common case of a system instruction, with nobody watching: does all of it, or returns false and has changed nothing. Runs before the block is settled: it looks at
+ * neither icount nor budget, raises nothing, and calls no port but the observer. */
+typedef bool sys_quick_fn(struct cpu *cpu, const struct uop *u, const struct sys_operands *o);
+/* The quick form of a system instruction, or NULL. */
+sys_quick_fn *sys_quick_find(sys_fn *fn);
+
 /* A system instruction inside a block: micro-op `sys` or `sys_end` points to it. */
 struct uop_sys {
 	sys_fn *fn;
+	sys_quick_fn *quick; /* NULL: there is none */
 	struct sys_operands o;
-	uint64_t mask; /* of the effective address */
-	bool base;     /* `linear` includes the segment's base */
+	uint64_t mask; /* of the effective address; 0: there is none, and `o` is complete */
 };
 #endif

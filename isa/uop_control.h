@@ -157,15 +157,22 @@ END_BODY(string_rep) /* leaves rip at the instruction while iterations remain */
 		return NULL;
 	return block_chain(cpu, 1, observed);
 }
+/* The block at rip by the mode that is now: the running block's last target, then the cache's table; NULL: not known. */
+UOP_BODY struct block *block_at_system_end(struct cpu *cpu)
+{
+	struct block *n = cpu->block->next[0];
+	if (n->stamp == cpu->stamp && n->pc == cpu->rip && n->key == cpu->mode_key)
+		return n;
+	n = *block_jump_slot(cpu->blocks, cpu->rip);
+	return n->stamp == cpu->stamp && n->pc == cpu->rip && n->key == cpu->mode_key ? n : NULL;
+}
 /* After a system instruction: rip, mode and stamp are new. As block_target(), but by the mode that is now, and never past a single step or an interrupt shadow. */
 UOP_BODY struct block *block_after_system(struct cpu *cpu, const bool observed)
 {
-	struct block *b = cpu->block, *n = b->next[0];
-	if (n->pc != cpu->rip || n->key != cpu->mode_key)
-		n = *block_jump_slot(cpu->blocks, cpu->rip);
-	if (n->stamp != cpu->stamp || n->pc != cpu->rip || n->key != cpu->mode_key || cpu->budget <= 0 || (observed && cpu->attention))
+	struct block *n = block_at_system_end(cpu);
+	if (!n || cpu->budget <= 0 || (observed && cpu->attention) || cpu->shadow_sti || cpu->shadow_ss || cpu->block->key & KEY_TRAP)
 		return NULL;
-	return cpu->shadow_sti || cpu->shadow_ss || b->key & KEY_TRAP ? NULL : n;
+	return n;
 }
 END_BODY(sys_end)
 {

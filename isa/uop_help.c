@@ -1,6 +1,7 @@
 /* The C functions behind helper micro-ops: system instructions, decimal adjustment, PUSHA, and leaving a block. */
 #include "crack.h"
 #include "flags.h"
+#include "transfer.h"
 #include "uop_settle.h"
 
 _Noreturn void uop_raise(struct cpu *cpu, const struct uop *u, enum vector v)
@@ -21,12 +22,25 @@ uint64_t cpu_insn_start(const struct cpu *cpu)
 }
 
 /* ---- system instructions ---- */
+sys_quick_fn *sys_quick_find(sys_fn *fn)
+{
+	static const struct { sys_fn *fn; sys_quick_fn *quick; } rows[] = { { sys_syscall, quick_syscall }, { sys_sysret, quick_sysret }, { sys_swapgs, quick_swapgs } };
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (rows[i].fn == fn)
+			return rows[i].quick;
+	return NULL;
+}
+
 static void sys_call(struct cpu *cpu, const struct uop *u)
 {
 	const struct uop_sys *s = (const struct uop_sys *)(uintptr_t)u->imm;
+	if (!s->mask) {
+		cpu->rip = s->o.next;
+		s->fn(cpu, &s->o);
+		return;
+	}
 	struct sys_operands o = s->o;
 	o.offset = (o.offset + cpu->reg[u->a] + (cpu->reg[u->index] << u->scale)) & s->mask;
-	o.linear = o.offset + (s->base ? cpu->seg[o.seg].base : 0);
 	cpu->rip = o.next;
 	s->fn(cpu, &o);
 }
@@ -54,6 +68,8 @@ bool uop_sys_end_call(struct cpu *cpu, const struct uop *u)
 {
 	const struct uop_sys *s = (const struct uop_sys *)(uintptr_t)u->imm;
 	bool again = s->o.rep != 0;
+	if (s->quick && s->quick(cpu, u, &s->o))
+		return true;
 	uop_settle(cpu, u);
 	uint64_t start = cpu->rip;
 	sys_call(cpu, u);

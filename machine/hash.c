@@ -33,11 +33,11 @@ static inline void lanes_take(uint64_t lane[4], const uint64_t word[4])
  * One system call of a user program. Left out: RCX and R11 in 64-bit code, which SYSCALL itself overwrites with RIP and RFLAGS. The hashes are added up, so that the order in
  * which processes made their calls does not matter.
  */
-void machine_user_call(void *self, const struct cpu *cpu)
+void machine_user_call(void *self, const struct cpu *cpu, uint64_t pc)
 {
 	struct machine *m = self;
 	const uint64_t *r = cpu->reg;
-	uint64_t a = cpu_insn_start(cpu), b = 1, c = 2, d = 3;
+	uint64_t a = pc, b = 1, c = 2, d = 3;
 	if (cpu->code_size == 8) {
 		a = lane_take(lane_take(lane_take(lane_take(a, r[REG_AX]), r[REG_SP]), r[REG_R8]), r[REG_R12]);
 		b = lane_take(lane_take(lane_take(lane_take(b, 0), r[REG_BP]), r[REG_R9]), r[REG_R13]);

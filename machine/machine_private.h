@@ -95,7 +95,7 @@ void console_destroy(struct console *c);
 /* ---- hash.c ---- */
 uint64_t hash_start(void);
 uint64_t hash_word(uint64_t h, uint64_t word);
-void machine_user_call(void *self, const struct cpu *cpu);        /* observer_port */
+void machine_user_call(void *self, const struct cpu *cpu, uint64_t pc);      /* observer_port */
 uint64_t machine_state_hash(const struct machine *m);
 uint64_t machine_memory_hash(struct machine *m);
 #endif
