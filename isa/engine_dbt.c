@@ -331,9 +331,8 @@ static void dbt_settle(struct cpu *cpu, struct dbt *d)
 {
 	const struct block_cache *c = cpu->blocks;
 	bool hook = cpu->vmm.block_enter != NULL, gone = d->generation != c->generation;
-	if (gone || d->mask != cpu->mem.mask || (c->observed && (d->hook != hook || d->filter != cpu->events->filter))) {
+	if (gone || (c->observed && (d->hook != hook || d->filter != cpu->events->filter))) {
 		d->generation = c->generation;
-		d->mask = cpu->mem.mask;
 		d->hook = hook;
 		d->emit.at = d->made;
 		d->emit.end = d->first;

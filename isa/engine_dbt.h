@@ -86,7 +86,6 @@ struct dbt { /* one a block cache */
 	enum dbt_variant variant; /* of what runs now */
 	bool events_on, hook;     /* what observed code was made for */
 	const struct event_filter *filter; /* and that: NULL: every event is written */
-	uint64_t mask;            /* and what code was made for: of the fast table */
 	struct dbt_exit (*enter)(struct cpu *cpu, const uint8_t *code);
 	/* stubs, in the writable mapping */
 	uint8_t *exit, *exit_chain[2], *exit_stale, *exit_end, *exit_enter, *exit_last;
@@ -117,7 +116,7 @@ void dbt_keep(struct dbt *d, struct dbt_code *c);
 /* Points the block's jumps at the translations of the blocks that it is chained to. */
 void dbt_link(struct dbt *d, const struct block *b);
 
-/* Makes dbt.observe for a filter (NULL: none) and the present mask of the fast table, in front of the blocks. */
+/* Makes dbt.observe for a filter (NULL: none), in front of the blocks. */
 void dbt_emit_observe(struct dbt *d, const struct event_filter *f);
 
 /* ---- translation of one block ---- */

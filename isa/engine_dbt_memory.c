@@ -37,11 +37,9 @@ void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *from) { 
 static void memory_look(struct translation *t, const struct uop *u, unsigned bytes, size_t column)
 {
 	struct emit *e = t->e;
-	unsigned width = t->d->mask >> 20 ? 8 : 4;
-	emit_op(e, width, OP_LOAD, HOST_CX, emit_register(HOST_AX));
-	emit_shift_imm(e, width, SHIFT_SHR, emit_register(HOST_CX), 12 - 5);
-	_Static_assert(sizeof(struct fast_entry) == 1 << 5, "the index times the entry's size");
-	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), (int32_t)(t->d->mask << 5));
+	emit_op(e, 4, OP_LOAD, HOST_CX, emit_register(HOST_AX));
+	emit_shift_imm(e, 4, SHIFT_SHR, emit_register(HOST_CX), 12 - FAST_ENTRY_SHIFT);
+	emit_alu(e, 4, ALU_AND, HOST_CX, DBT_FIELD(mem.byte_mask)); /* in memory: the table may grow */
 	emit_op(e, 8, bytes > 1 ? OP_LEA : OP_LOAD, HOST_DX, bytes > 1 ? emit_memory(HOST_AX, (int32_t)bytes - 1) : emit_register(HOST_AX));
 	emit_alu_imm(e, 8, ALU_AND, emit_register(HOST_DX), -4096);
 	emit_alu(e, 8, ALU_OR, HOST_DX, DBT_FIELD(mem.tag));

@@ -45,11 +45,11 @@ static void observe_restore(struct emit *e)
 }
 
 /* cx = the fast table's entry for ax, or away to `miss`; di = the last byte. */
-static uint8_t *observe_look(struct emit *e, uint64_t mask, size_t column)
+static uint8_t *observe_look(struct emit *e, size_t column)
 {
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_AX));
-	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12 - 5);
-	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), (int32_t)(mask << 5));
+	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12 - FAST_ENTRY_SHIFT);
+	emit_alu(e, 4, ALU_AND, HOST_CX, DBT_FIELD(mem.byte_mask));
 	emit_alu(e, 8, ALU_ADD, HOST_CX, DBT_FIELD(mem.table));
 	emit_op(e, 4, OP_LOAD, HOST_DI, emit_register(HOST_DX));
 	emit_shift_imm(e, 4, SHIFT_SHR, emit_register(HOST_DI), 16);
@@ -140,7 +140,7 @@ static uint8_t *observe_emit(struct dbt *d, const struct event_filter *f, bool w
 	}
 	for (unsigned i = 0; i < sizeof observe_kept; i++)
 		emit_push(e, observe_kept[i]);
-	uint8_t *miss = observe_look(e, d->mask, write ? offsetof(struct fast_entry, write) : offsetof(struct fast_entry, read));
+	uint8_t *miss = observe_look(e, write ? offsetof(struct fast_entry, write) : offsetof(struct fast_entry, read));
 	if (f->shape.granule != 12) {
 		emit_alu(e, 8, ALU_XOR, HOST_DI, emit_register(HOST_AX));
 		emit_alu_imm(e, 8, ALU_AND, emit_register(HOST_DI), -(1 << f->shape.granule));

@@ -10,7 +10,7 @@
 /* The entry that serves [gva, gva+size) for the given column, or a miss. `real` is set on a hit. The index is of the first byte and the tag of the last. */
 static inline __attribute__((always_inline)) struct fast_entry *memory_entry(struct cpu *cpu, uint64_t gva)
 {
-	return (struct fast_entry *)((char *)cpu->mem.table + ((gva >> 12 & cpu->mem.mask) * sizeof(struct fast_entry)));
+	return (struct fast_entry *)((char *)cpu->mem.table + (gva >> (12 - FAST_ENTRY_SHIFT) & cpu->mem.byte_mask));
 }
 static inline __attribute__((always_inline)) uint64_t memory_tag(const struct cpu *cpu, uint64_t gva, unsigned size)
 {

@@ -55,8 +55,9 @@ enum context_change { /* why memory_port.context_changed is called, after the re
 enum memory_mode { MEMORY_USER, MEMORY_SUPERVISOR /* SMAP applies */, MEMORY_SUPERVISOR_AC /* EFLAGS.AC: it does not */, MEMORY_MODES };
 
 struct memory_port { /* implemented by tlb/ (softtlb + the technique's memory part) */
-	struct fast_entry *table; /* mask + 1 entries, index = (gva >> 12) & mask */
+	struct fast_entry *table; /* mask + 1 entries, index = (gva >> 12) & mask; both may change whenever the port is called: memory_port_use() */
 	uint64_t mask;
+	uint64_t byte_mask;       /* of (gva >> 7): the entry's offset in the table */
 	uint64_t tag;             /* context and access mode now: 12 bits */
 	uint64_t supervisor_tag;  /* the same for implicit supervisor accesses (equal to tag at CPL < 3) */
 	uint64_t mode_tag[MEMORY_MODES]; /* what the two are taken from; the port writes these when the context changes, and calls cpu_memory_mode_follow() */
@@ -76,6 +77,15 @@ struct memory_port { /* implemented by tlb/ (softtlb + the technique's memory pa
 	void (*invlpg)(void *self, struct cpu *cpu, uint64_t gva);
 	void (*invpcid)(void *self, struct cpu *cpu, unsigned type, unsigned pcid, uint64_t gva); /* operands already checked */
 };
+
+enum { FAST_ENTRY_SHIFT = 5 };
+_Static_assert(sizeof(struct fast_entry) == 1 << FAST_ENTRY_SHIFT, "the index times the entry's size is a shift");
+static inline void memory_port_use(struct memory_port *m, struct fast_entry *table, uint64_t entries)
+{
+	m->table = table;
+	m->mask = entries - 1;
+	m->byte_mask = m->mask << FAST_ENTRY_SHIFT;
+}
 
 /* ------------------------------------------------------------------ the VMM */
 struct vmm_port { /* implemented by the CPU part of a technique; all hooks NULL and trap_set 0 is bare hardware */

@@ -39,7 +39,7 @@ struct machine_config { /* the effective configuration; every field has a key (c
 	uint64_t memory_bytes;           /* guest RAM; default 64 MiB */
 	uint64_t max_instructions;       /* budget; default 20 G. A guest that waits, or faults without end, uses it up, too: four idle time units or deliveries count as one */
 	uint64_t seed;
-	unsigned softtlb_entries;        /* default 4096 */
+	unsigned softtlb_entries;        /* at the start; default 4096 */
 	unsigned event_buffer;           /* events; default 4096 */
 	char consume[16];                /* "auto" (default), "in-order" or "staged": how the core model takes events. Results do not depend on it */
 	bool event_filter;               /* events that change no model are counted instead of written; default true. Results do not depend on it */

@@ -92,8 +92,9 @@ static inline void flat_port_attach(struct flat_port *f, struct cpu *cpu, struct
 	memset(f, 0, sizeof *f);
 	f->phys = phys;
 	cpu->phys = phys;
-	cpu->mem = (struct memory_port){ .table = f->table, .mask = FLAT_ENTRIES - 1, .self = f, .fill = flat_fill, .store = flat_store, .mark_code = flat_mark_code,
+	cpu->mem = (struct memory_port){ .self = f, .fill = flat_fill, .store = flat_store, .mark_code = flat_mark_code,
 		.context_changed = flat_context_changed, .invlpg = flat_invlpg, .invpcid = flat_invpcid };
+	memory_port_use(&cpu->mem, f->table, FLAT_ENTRIES);
 	flat_set_absent(f, cpu, ~0ull);
 }
 #endif

@@ -115,9 +115,10 @@ struct model *model_open(const struct engine *engine)
 	for (unsigned i = 0; i < TABLE; i++)
 		m->table[i] = (struct fast_entry){ FAST_NEVER, FAST_NEVER, FAST_NEVER, 0 };
 	struct cpu *c = &m->cpu;
-	c->mem = (struct memory_port){ .table = m->table, .mask = TABLE - 1, .tag = MODEL_TAG, .supervisor_tag = MODEL_TAG, .mode_tag = { MODEL_TAG, MODEL_TAG, MODEL_TAG }, .epoch = 1, .self = m,
+	c->mem = (struct memory_port){ .tag = MODEL_TAG, .supervisor_tag = MODEL_TAG, .mode_tag = { MODEL_TAG, MODEL_TAG, MODEL_TAG }, .epoch = 1, .self = m,
 	                               .fill = model_fill, .store = model_store, .mark_code = model_mark_code,
 	                               .context_changed = model_context_changed };
+	memory_port_use(&c->mem, m->table, TABLE);
 	m->phys = (struct phys){ m->page[0], sizeof m->page };
 	c->phys = &m->phys;
 	c->events = &m->events;

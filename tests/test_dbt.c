@@ -78,7 +78,6 @@ static struct pair pair_open(bool observed)
 	side_open(p.got, observed);
 	p.dbt->events_on = observed;
 	p.dbt->variant = observed ? DBT_EVENTS : DBT_FUNCTIONAL;
-	p.dbt->mask = p.got->cpu.mem.mask;
 	return p;
 }
 

@@ -4,6 +4,7 @@
  * with event buffers of 2 to 4096. And that events are drained before any table changes: what the consumer walks at a drain is what the access saw.
  */
 #include "../tlb/mmu.h"
+#include "../tlb/softtlb.h"
 #include "../tlb/tlb_consumer.h"
 #include <CUnit/Basic.h>
 #include <stdio.h>
@@ -481,6 +482,30 @@ static void test_implicit_supervisor(void)
 	bench_destroy(b);
 }
 
+/* Two pages that share an entry of the smaller table take turns: in few instructions the table grows until they do not, in many it stays. What is writable is still found. */
+static void test_growing(void)
+{
+	for (unsigned slow = 0; slow < 2; slow++) {
+		struct bench *b = bench_create(PAGING_4LEVEL, false, SOFTTLB_DEFAULT, 64, 1);
+		uint64_t far = USER_BASE + SOFTTLB_DEFAULT * 4096ull, hpa = DATA_FRAMES + 9 * 4096;
+		struct memory_port *m = &b->cpu.mem;
+		entry_write(b, entry_place(b, b->root[0], far, 1), hpa | 7);
+		for (unsigned i = 0; i < 3 * SOFTTLB_DEFAULT; i++) {
+			access_make(b, i & 1 ? far : (uint64_t)USER_BASE, ACCESS_WRITE, 8, i);
+			b->cpu.icount += slow ? 1000 : 10;
+			b->expected_count = 0;
+		}
+		CU_ASSERT_EQUAL(m->mask + 1, slow ? SOFTTLB_DEFAULT : 4 * SOFTTLB_DEFAULT);
+		CU_ASSERT_PTR_EQUAL(m->table, b->mmu.softtlb->table);
+		CU_ASSERT_EQUAL(m->byte_mask, m->mask * sizeof(struct fast_entry));
+		CU_ASSERT_EQUAL(m->table[far >> 12 & m->mask].write, far | m->tag);
+		CU_ASSERT_EQUAL(m->table[USER_BASE >> 12 & m->mask].write == (USER_BASE | m->tag), !slow);
+		m->mark_code(&b->mmu, hpa);
+		CU_ASSERT_EQUAL(m->table[far >> 12 & m->mask].write, FAST_NEVER);
+		bench_destroy(b);
+	}
+}
+
 /* Contexts: MOV CR3 forgets only what may have changed; PCIDs keep theirs; INVPCID reaches others' contexts. */
 static void test_contexts(void)
 {
@@ -567,6 +592,7 @@ int main(void)
 	CU_add_test(s, "crossing accesses never match", test_crossing_never_matches);
 	CU_add_test(s, "implicit supervisor accesses and SMAP", test_implicit_supervisor);
 	CU_add_test(s, "contexts", test_contexts);
+	CU_add_test(s, "growing", test_growing);
 	CU_add_test(s, "reserved bits of PDPTEs", test_pdptes_reserved);
 	CU_add_test(s, "replay", test_replay_paths);
 	CU_basic_set_mode(CU_BRM_NORMAL);

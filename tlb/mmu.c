@@ -266,6 +266,17 @@ static struct frame *frame_reachable(struct mmu *mmu, uint64_t hpa)
 	return f;
 }
 
+/* The guest needs more translations at a time than there is room for. What the table held is given again by walks. */
+static void mmu_grow(struct mmu *mmu, struct cpu *cpu)
+{
+	if (!softtlb_grow_due(mmu->softtlb, cpu->icount) || !softtlb_grow(mmu->softtlb))
+		return;
+	memory_port_use(&cpu->mem, mmu->softtlb->table, mmu->softtlb->mask + 1);
+	filter_empty(mmu);
+	for (uint64_t i = 0; i < mmu->frames.count; i++) /* their entries are gone */
+		mmu->frames.frame[i].flags &= (uint8_t)~(FRAME_CACHED | FRAME_CACHED_WRITE | FRAME_WRITE_MANY);
+}
+
 static bool mmu_fill(void *self, struct cpu *cpu, uint64_t gva, enum access access, bool supervisor, unsigned size, struct mem_fill *out)
 {
 	struct mmu *mmu = self;
@@ -273,6 +284,8 @@ static bool mmu_fill(void *self, struct cpu *cpu, uint64_t gva, enum access acce
 	struct walk_request rq = { .access = access, .user = user, .ac_override = cpu->cpl < 3 && !supervisor && (cpu->eflags & FLAG_AC), .set_ad = true };
 	struct translation t = { 0 };
 	mmu->fills++;
+	if (softtlb_grow_look(mmu->softtlb))
+		mmu_grow(mmu, cpu);
 	*out = (struct mem_fill){ 0 };
 	if (!mmu->part->translate(mmu->part_self, mmu, cpu, gva, rq, size, &t)) {
 		out->fault = t.fault;
@@ -477,10 +490,11 @@ bool mmu_create(struct mmu *mmu, struct cpu *cpu, struct event_sink *events, uns
 		return false;
 	}
 	cpu->mem = (struct memory_port){
-		.table = mmu->softtlb->table, .mask = mmu->softtlb->mask, .self = mmu, .fill = mmu_fill, .store = mmu_store, .mark_code = mmu_mark_code,
+		.self = mmu, .fill = mmu_fill, .store = mmu_store, .mark_code = mmu_mark_code,
 		.context_changed = mmu_context_changed, .invlpg = mmu_invlpg, .invpcid = mmu_invpcid,
 		.pdptes_valid = mmu_pdptes_valid,
 	};
+	memory_port_use(&cpu->mem, mmu->softtlb->table, mmu->softtlb->mask + 1);
 	mmu_moved(mmu, cpu);
 	return true;
 }

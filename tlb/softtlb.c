@@ -1,5 +1,12 @@
 #include "softtlb.h"
 #include <stdlib.h>
+#include <sys/mman.h>
+
+enum {
+	REAL_LARGE_PAGE = 2 << 20,
+	GROW_BY = 4,
+	GROW_RATE = 64, /* fewer instructions than this for each translation that had to go for another: the table is too small for the guest */
+};
 
 static const struct fast_entry nothing = { FAST_NEVER, FAST_NEVER, FAST_NEVER, 0 };
 
@@ -12,20 +19,55 @@ static void table_clear(struct softtlb *s)
 	s->large_shift = 12;
 }
 
+/* A large one lies in one large page of the real machine, if it may: a look at it then costs no walk there. */
+static struct fast_entry *table_create(uint64_t entries)
+{
+	size_t bytes = entries * sizeof(struct fast_entry);
+	void *at = aligned_alloc(bytes < REAL_LARGE_PAGE ? 64 : REAL_LARGE_PAGE, bytes);
+	if (at && bytes >= REAL_LARGE_PAGE)
+		madvise(at, bytes, MADV_HUGEPAGE); /* advice only */
+	return at;
+}
+
 bool softtlb_create(struct softtlb *s, unsigned entries)
 {
 	*s = (struct softtlb){ 0 };
 	if (entries == 0 || (entries & (entries - 1)) || entries > SOFTTLB_MAX)
 		return false;
 	s->single = entries == 1;
+	s->small = entries < SOFTTLB_DEFAULT;
 	if (s->single)
 		entries = 2;
-	s->table = aligned_alloc(64, entries * sizeof *s->table);
+	s->table = table_create(entries);
 	if (!s->table)
 		return false;
 	s->mask = entries - 1;
 	table_clear(s);
 	softtlb_context_enter(s, 0, false, 0);
+	return true;
+}
+
+bool softtlb_grow_due(struct softtlb *s, uint64_t icount)
+{
+	bool busy = icount - s->counted_since < (uint64_t)s->evictions * GROW_RATE;
+	s->evictions = 0;
+	s->counted_since = icount;
+	return busy && s->mask + 1 < SOFTTLB_MAX;
+}
+
+bool softtlb_grow(struct softtlb *s)
+{
+	uint64_t entries = (s->mask + 1) * GROW_BY;
+	if (entries > SOFTTLB_MAX)
+		entries = SOFTTLB_MAX;
+	struct fast_entry *table = table_create(entries);
+	if (!table)
+		return false; /* as before, slower */
+	free(s->table);
+	s->table = table;
+	s->mask = entries - 1;
+	for (uint64_t i = 0; i < entries; i++)
+		table[i] = nothing;
 	return true;
 }
 
@@ -144,6 +186,8 @@ void softtlb_flush_real(struct softtlb *s, const uint8_t *page, bool writes_only
 
 void softtlb_entry_begin(struct softtlb *s, struct fast_entry *e, uint64_t addend)
 {
+	uint64_t tag = e->read & e->write & e->exec & 0xfff; /* the living ones are equal, and FAST_NEVER has all bits */
+	s->evictions += tag >> 2 == s->now->slot;
 	if (s->single)
 		s->table[e == s->table] = nothing;
 	*e = (struct fast_entry){ FAST_NEVER, FAST_NEVER, FAST_NEVER, addend };
