@@ -55,7 +55,7 @@ static void deliver_real(struct cpu *cpu, const struct delivery *d)
 {
 	if (d->vector * 4 + 3 > cpu->idtr.limit)
 		raise_idt(cpu, VEC_GP, d->vector);
-	uint32_t to = (uint32_t)mem_read_u(cpu, (cpu->idtr.base + d->vector * 4) & 0xffffffff, 4, true);
+	uint32_t to = (uint32_t)memory_get(cpu, (cpu->idtr.base + d->vector * 4) & 0xffffffff, 4, true);
 	struct stack s = stack_current(cpu);
 	stack_reserve(cpu, &s, 3, 2);
 	stack_push(cpu, &s, cpu_eflags(cpu), 2);
@@ -83,7 +83,7 @@ static struct gate gate_read(struct cpu *cpu, const struct delivery *d)
 	if (d->vector * bytes + bytes - 1 > cpu->idtr.limit)
 		raise_idt(cpu, VEC_GP, d->vector);
 	uint64_t at = cpu->idtr.base + d->vector * bytes;
-	uint64_t raw = mem_read_u(cpu, long_mode ? at : at & 0xffffffff, 8, true);
+	uint64_t raw = memory_get(cpu, long_mode ? at : at & 0xffffffff, 8, true);
 	unsigned type = descriptor_type(raw);
 	static const uint16_t legacy = 1 << TYPE_TASK_GATE | 1 << TYPE_INT16 | 1 << TYPE_TRAP16 | 1 << TYPE_INT | 1 << TYPE_TRAP, wide = 1 << TYPE_INT | 1 << TYPE_TRAP;
 	if (descriptor_is_segment(raw) || !((long_mode ? wide : legacy) >> type & 1))
@@ -94,7 +94,7 @@ static struct gate gate_read(struct cpu *cpu, const struct delivery *d)
 		raise_idt(cpu, VEC_NP, d->vector);
 	struct gate g = { .type = type, .selector = gate_selector(raw), .offset = gate_offset_low(raw) };
 	if (long_mode) {
-		g.offset |= mem_read_u(cpu, at + 8, 8, true) << 32;
+		g.offset |= memory_get(cpu, at + 8, 8, true) << 32;
 		g.ist = raw >> 32 & 7;
 	}
 	if (type == TYPE_INT16 || type == TYPE_TRAP16)
@@ -146,15 +146,18 @@ static void deliver_gate(struct cpu *cpu, const struct delivery *d, const struct
 	bool with_ss = cpl != from || size == 8;
 	stack_reserve(cpu, &s, (with_ss ? 5 : 3) + (d->error >= 0), size);
 	code_offset_check(cpu, &cs, g->offset);
+	uint64_t frame[6];
+	unsigned n = 0;
 	if (with_ss) {
-		stack_push(cpu, &s, cpu->seg[SEG_SS].selector, size);
-		stack_push(cpu, &s, cpu->reg[REG_SP], size);
+		frame[n++] = cpu->seg[SEG_SS].selector;
+		frame[n++] = cpu->reg[REG_SP];
 	}
-	stack_push(cpu, &s, delivery_flags(cpu, d), size);
-	stack_push(cpu, &s, cpu->seg[SEG_CS].selector, size);
-	stack_push(cpu, &s, d->rip, size);
+	frame[n++] = delivery_flags(cpu, d);
+	frame[n++] = cpu->seg[SEG_CS].selector;
+	frame[n++] = d->rip;
 	if (d->error >= 0)
-		stack_push(cpu, &s, (uint64_t)d->error, size);
+		frame[n++] = (uint64_t)d->error;
+	stack_push_all(cpu, &s, frame, n, size);
 	/* Nothing can fault any more. */
 	stack_commit(cpu, &s);
 	cpu->seg[SEG_SS] = s.ss;
@@ -167,18 +170,16 @@ static void deliver_gate(struct cpu *cpu, const struct delivery *d, const struct
 	transfer_finish(cpu, from);
 }
 
-static void deliver_protected(struct cpu *cpu, const struct delivery *d)
+static void deliver_protected(struct cpu *cpu, const struct delivery *d, const struct gate *g)
 {
-	struct gate g = gate_read(cpu, d);
-	if (g.type != TYPE_TASK_GATE) {
-		deliver_gate(cpu, d, &g);
-		return;
-	}
-	task_switch(cpu, g.selector, d->fault ? TASK_FAULT : TASK_INT, d->error); /* cpu->rip is d->rip: the old task saves it */
+	if (g->type != TYPE_TASK_GATE)
+		deliver_gate(cpu, d, g);
+	else
+		task_switch(cpu, g->selector, d->fault ? TASK_FAULT : TASK_INT, d->error); /* cpu->rip is d->rip: the old task saves it */
 }
 
-/* Tries once. Returns false with the fault in cpu->raised and the state as it was (or, after a task switch, the new task's). */
-static bool deliver_try(struct cpu *cpu, const struct delivery *d)
+/* Tries once. Returns false with the fault in cpu->raised and the state as it was (or, after a task switch, the new task's). g: the gate, when it has been read. */
+static bool deliver_try(struct cpu *cpu, const struct delivery *d, const struct gate *g)
 {
 	jmp_buf here, *outer = cpu->escape;
 	cpu->escape = &here;
@@ -186,10 +187,14 @@ static bool deliver_try(struct cpu *cpu, const struct delivery *d)
 		cpu->escape = outer;
 		return false;
 	}
-	if (cpu_protected(cpu))
-		deliver_protected(cpu, d);
-	else
+	if (!cpu_protected(cpu)) {
 		deliver_real(cpu, d);
+	} else if (g) {
+		deliver_protected(cpu, d, g);
+	} else {
+		struct gate read = gate_read(cpu, d);
+		deliver_protected(cpu, d, &read);
+	}
 	cpu->escape = outer;
 	return true;
 }
@@ -264,7 +269,7 @@ void cpu_deliver(struct cpu *cpu, unsigned vector, int64_t error, bool soft, boo
 			break;
 		if (d.vector == VEC_PF && !external && !d.soft)
 			cpu->cr2 = cr2;
-		if (deliver_try(cpu, &d))
+		if (deliver_try(cpu, &d, NULL))
 			break;
 		if (d.soft && cpu->tr.base == task) /* the new fault is the INT instruction's own */
 			cpu->rip = cpu->soft_start;
@@ -300,7 +305,15 @@ void exception_soft(struct cpu *cpu, unsigned vector)
 	exception_announce(cpu, &d, false, 0);
 	if (cpu->vmm.deliver && cpu->vmm.deliver(cpu->vmm.self, cpu, vector, -1, true, false, 0))
 		return;
-	if (deliver_try(cpu, &d))
+	struct gate g = { .type = TYPE_TASK_GATE };
+	bool protected = cpu_protected(cpu);
+	if (protected)
+		g = gate_read(cpu, &d);
+	if (protected && g.type != TYPE_TASK_GATE) { /* what faults raises at once */
+		deliver_gate(cpu, &d, &g);
+		return;
+	}
+	if (deliver_try(cpu, &d, protected ? &g : NULL))
 		return;
 	if (cpu->tr.base == task)
 		longjmp(*cpu->escape, 1);

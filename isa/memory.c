@@ -55,14 +55,6 @@ static void part_read(const struct part *p, uint8_t *to)
 		memset(to, 0xff, p->size);
 }
 
-/* The real address of an access that the fast table serves whole; NULL: the long way. */
-static inline uint8_t *access_quick(struct cpu *cpu, uint64_t linear, unsigned size, bool write, bool supervisor)
-{
-	struct fast_entry *e = memory_entry(cpu, linear);
-	uint64_t tag = ((linear + size - 1) & ~0xfffull) | (supervisor ? cpu->mem.supervisor_tag : cpu->mem.tag);
-	return tag == (write ? e->write : e->read) ? memory_real(e, linear) : NULL;
-}
-
 /* memcpy() of the sizes that there are, as single instructions. */
 static inline void copy_sized(void *to, const void *from, unsigned size)
 {
@@ -73,21 +65,6 @@ static inline void copy_sized(void *to, const void *from, unsigned size)
 	case 8: memcpy(to, from, 8); break;
 	case 16: memcpy(to, from, 16); break;
 	default: memcpy(to, from, size); break;
-	}
-}
-
-/* A load of 1, 2, 4 or 8 bytes that does not go through memory: a wide load behind narrow stores would wait for them. */
-static inline uint64_t load_sized(const uint8_t *from, unsigned size)
-{
-	uint8_t b;
-	uint16_t w;
-	uint32_t d;
-	uint64_t q;
-	switch (size) {
-	case 1: memcpy(&b, from, 1); return b;
-	case 2: memcpy(&w, from, 2); return w;
-	case 4: memcpy(&d, from, 4); return d;
-	default: memcpy(&q, from, 8); return q;
 	}
 }
 
@@ -141,7 +118,7 @@ bool mem_try_write(struct cpu *cpu, uint64_t linear, const void *from, unsigned 
 void mem_read(struct cpu *cpu, uint64_t linear, void *to, unsigned size, bool supervisor)
 {
 	struct mem_fault fault;
-	uint8_t *real = access_quick(cpu, linear, size, false, supervisor);
+	uint8_t *real = memory_quick(cpu, linear, size, false, supervisor);
 	if (real) {
 		event_put(cpu->events, EV_LOAD, memory_flags(cpu, supervisor), size, 0, linear);
 		copy_sized(to, real, size);
@@ -154,7 +131,7 @@ void mem_read(struct cpu *cpu, uint64_t linear, void *to, unsigned size, bool su
 void mem_write(struct cpu *cpu, uint64_t linear, const void *from, unsigned size, bool supervisor)
 {
 	struct mem_fault fault;
-	uint8_t *real = access_quick(cpu, linear, size, true, supervisor);
+	uint8_t *real = memory_quick(cpu, linear, size, true, supervisor);
 	if (real) {
 		event_put(cpu->events, EV_STORE, memory_flags(cpu, supervisor), size, 0, linear);
 		copy_sized(real, from, size);
@@ -166,12 +143,12 @@ void mem_write(struct cpu *cpu, uint64_t linear, const void *from, unsigned size
 
 uint64_t mem_read_u(struct cpu *cpu, uint64_t linear, unsigned size, bool supervisor)
 {
+	return memory_get(cpu, linear, size, supervisor);
+}
+
+uint64_t memory_get_slow(struct cpu *cpu, uint64_t linear, unsigned size, bool supervisor)
+{
 	uint64_t v = 0;
-	const uint8_t *real = access_quick(cpu, linear, size, false, supervisor);
-	if (real) {
-		event_put(cpu->events, EV_LOAD, memory_flags(cpu, supervisor), size, 0, linear);
-		return load_sized(real, size);
-	}
 	mem_read(cpu, linear, &v, size, supervisor);
 	return v;
 }
@@ -185,7 +162,7 @@ void mem_probe_write(struct cpu *cpu, uint64_t linear, unsigned size, bool super
 {
 	struct mem_fault fault;
 	uint64_t mask = linear_mask(cpu);
-	if (access_quick(cpu, linear, size, true, supervisor))
+	if (memory_quick(cpu, linear, size, true, supervisor))
 		return;
 	for (unsigned done = 0; done < size;) {
 		struct part p = { .gva = (linear + done) & mask };

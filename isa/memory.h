@@ -35,4 +35,51 @@ void memory_storex_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, c
 uint8_t *memory_window(struct cpu *cpu, uint64_t linear, unsigned size, bool write, unsigned *left);
 /* EVF_ flags of an access now. */
 static inline unsigned memory_flags(const struct cpu *cpu, bool supervisor) { return cpu->cpl == 3 ? supervisor ? EVF_SUPERVISOR : EVF_USER : 0; }
+
+/* ---- mem_read_u() and kin as part of their callers ---- */
+/* The real address of an access that the fast table serves whole; NULL: the long way. */
+static inline uint8_t *memory_quick(struct cpu *cpu, uint64_t linear, unsigned size, bool write, bool supervisor)
+{
+	struct fast_entry *e = memory_entry(cpu, linear);
+	uint64_t tag = ((linear + size - 1) & ~0xfffull) | (supervisor ? cpu->mem.supervisor_tag : cpu->mem.tag);
+	return tag == (write ? e->write : e->read) ? memory_real(e, linear) : NULL;
+}
+
+/* A load of 1, 2, 4 or 8 bytes that does not go through memory: a wide load behind narrow stores would wait for them. */
+static inline uint64_t memory_load(const uint8_t *from, unsigned size)
+{
+	uint8_t b;
+	uint16_t w;
+	uint32_t d;
+	uint64_t q;
+	switch (size) {
+	case 1: memcpy(&b, from, 1); return b;
+	case 2: memcpy(&w, from, 2); return w;
+	case 4: memcpy(&d, from, 4); return d;
+	default: memcpy(&q, from, 8); return q;
+	}
+}
+
+static inline void memory_put(uint8_t *to, uint64_t v, unsigned size)
+{
+	uint8_t b = (uint8_t)v;
+	uint16_t w = (uint16_t)v;
+	uint32_t d = (uint32_t)v;
+	switch (size) {
+	case 1: memcpy(to, &b, 1); break;
+	case 2: memcpy(to, &w, 2); break;
+	case 4: memcpy(to, &d, 4); break;
+	default: memcpy(to, &v, 8); break;
+	}
+}
+
+uint64_t memory_get_slow(struct cpu *cpu, uint64_t linear, unsigned size, bool supervisor);
+static inline uint64_t memory_get(struct cpu *cpu, uint64_t linear, unsigned size, bool supervisor)
+{
+	const uint8_t *real = memory_quick(cpu, linear, size, false, supervisor);
+	if (__builtin_expect(!real, 0))
+		return memory_get_slow(cpu, linear, size, supervisor);
+	event_put(cpu->events, EV_LOAD, memory_flags(cpu, supervisor), size, 0, linear);
+	return memory_load(real, size);
+}
 #endif

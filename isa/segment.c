@@ -24,7 +24,7 @@ uint64_t descriptor_read(struct cpu *cpu, uint16_t selector, enum vector outside
 	uint64_t linear;
 	if (!descriptor_find(cpu, selector, 8, &linear))
 		raise_selector(cpu, outside, selector);
-	return mem_read_u(cpu, linear, 8, true);
+	return memory_get(cpu, linear, 8, true);
 }
 
 uint64_t descriptor_read_upper(struct cpu *cpu, uint16_t selector, enum vector outside)
@@ -32,7 +32,7 @@ uint64_t descriptor_read_upper(struct cpu *cpu, uint16_t selector, enum vector o
 	uint64_t linear;
 	if (!descriptor_find(cpu, selector, 16, &linear))
 		raise_selector(cpu, outside, selector);
-	return mem_read_u(cpu, linear + 8, 8, true);
+	return memory_get(cpu, linear + 8, 8, true);
 }
 
 struct segment descriptor_segment(uint16_t selector, uint64_t raw)
@@ -61,7 +61,7 @@ void descriptor_set_busy(struct cpu *cpu, uint16_t selector, bool busy)
 	uint64_t linear;
 	if (!descriptor_find(cpu, selector, 8, &linear))
 		return;
-	uint64_t type = mem_read_u(cpu, linear + 5, 1, true);
+	uint64_t type = memory_get(cpu, linear + 5, 1, true);
 	mem_write_u(cpu, linear + 5, busy ? type | TSS_BUSY : type & ~(uint64_t)TSS_BUSY, 1, true);
 }
 
@@ -70,7 +70,7 @@ struct segment segment_null(uint16_t selector, unsigned dpl)
 	return (struct segment){ .selector = selector, .attributes = SEGA_UNUSABLE | dpl << SEGA_DPL_SHIFT };
 }
 
-bool segment_fits(const struct segment *s, uint64_t offset, unsigned n)
+bool segment_fits_slow(const struct segment *s, uint64_t offset, unsigned n)
 {
 	uint64_t last = offset + n - 1;
 	if ((s->attributes & (SEGA_S | SEGA_CODE | SEGA_DOWN_CONFORMING)) == (SEGA_S | SEGA_DOWN_CONFORMING))

@@ -26,9 +26,47 @@ static uint64_t stack_linear(struct cpu *cpu, const struct stack *s, uint64_t of
 	return (s->ss.base + offset) & 0xffffffff;
 }
 
+/*
+ * Values of `size` bytes on the stack, all of them served by the fast table: `bytes` bytes from offset `low`, in one page or two. real[0]: NULL: they must be looked at one by one;
+ * else the value at `at` is at real[at >= split] + at.
+ */
+struct stack_window {
+	uint8_t *real[2];
+	uint64_t linear;
+	unsigned split;
+};
+
+static inline bool stack_window_open(struct cpu *cpu, const struct stack *s, uint64_t low, unsigned bytes, unsigned size, bool write, struct stack_window *w)
+{
+	w->linear = low;
+	if (!s->flat) {
+		if (low + bytes - 1 > s->mask || !segment_fits(&s->ss, low, bytes))
+			return false;
+		w->linear = (s->ss.base + low) & 0xffffffff;
+	}
+	unsigned room = 4096 - (unsigned)(w->linear & 4095);
+	w->split = room < bytes ? room : bytes;
+	w->real[0] = memory_quick(cpu, w->linear, w->split, write, s->supervisor);
+	if (w->split == bytes || !w->real[0])
+		return w->real[0] && (!s->flat || cpu_canonical(cpu, low));
+	w->real[1] = memory_quick(cpu, w->linear + room, bytes - room, write, s->supervisor);
+	if (!w->real[1] || room % size || (s->flat ? !cpu_canonical(cpu, low) || !cpu_canonical(cpu, low + bytes - 1) : w->linear + bytes - 1 > 0xffffffff))
+		return false;
+	w->real[1] -= room;
+	return true;
+}
+
+static inline uint8_t *stack_window_at(const struct stack_window *w, unsigned at)
+{
+	return w->real[at >= w->split] + at;
+}
+
 void stack_reserve(struct cpu *cpu, const struct stack *s, unsigned count, unsigned size)
 {
 	uint64_t first = 0;
+	struct stack_window w;
+	if (stack_window_open(cpu, s, (s->sp - (uint64_t)count * size) & s->mask, count * size, size, true, &w))
+		return;
 	for (unsigned i = 1; i <= count; i++) {
 		uint64_t linear = stack_linear(cpu, s, (s->sp - (uint64_t)i * size) & s->mask, size);
 		if (i == 1)
@@ -51,6 +89,52 @@ void stack_push(struct cpu *cpu, struct stack *s, uint64_t value, unsigned size)
 	uint64_t sp = (s->sp - size) & s->mask;
 	mem_write_u(cpu, stack_linear(cpu, s, sp, size), value & width_mask(size), size, s->supervisor);
 	s->sp = (s->sp & ~s->mask) | sp;
+}
+
+#define BY_SIZE static inline __attribute__((always_inline))
+
+/* size is known where these are called, so that each value is one store or load. */
+BY_SIZE bool push_window(struct cpu *cpu, struct stack *s, const uint64_t *value, unsigned count, unsigned size)
+{
+	uint64_t low = (s->sp - (uint64_t)count * size) & s->mask;
+	struct stack_window w;
+	if (!stack_window_open(cpu, s, low, count * size, size, true, &w))
+		return false;
+	for (unsigned i = 0, at = count * size; i < count; i++) {
+		at -= size;
+		event_put(cpu->events, EV_STORE, memory_flags(cpu, s->supervisor), size, 0, w.linear + at);
+		memory_put(stack_window_at(&w, at), value[i], size);
+	}
+	s->sp = (s->sp & ~s->mask) | low;
+	return true;
+}
+
+BY_SIZE bool pop_window(struct cpu *cpu, struct stack *s, uint64_t *value, unsigned count, unsigned size)
+{
+	uint64_t low = s->sp & s->mask;
+	struct stack_window w;
+	if (!stack_window_open(cpu, s, low, count * size, size, false, &w))
+		return false;
+	for (unsigned i = 0; i < count; i++) {
+		event_put(cpu->events, EV_LOAD, memory_flags(cpu, s->supervisor), size, 0, w.linear + i * size);
+		value[i] = memory_load(stack_window_at(&w, i * size), size);
+	}
+	s->sp = (s->sp & ~s->mask) | ((low + (uint64_t)count * size) & s->mask);
+	return true;
+}
+
+void stack_push_all(struct cpu *cpu, struct stack *s, const uint64_t *value, unsigned count, unsigned size)
+{
+	bool done = size == 8 ? push_window(cpu, s, value, count, 8) : size == 4 && push_window(cpu, s, value, count, 4);
+	for (unsigned i = 0; i < count && !done; i++)
+		stack_push(cpu, s, value[i], size);
+}
+
+void stack_pop_all(struct cpu *cpu, struct stack *s, uint64_t *value, unsigned count, unsigned size)
+{
+	bool done = size == 8 ? pop_window(cpu, s, value, count, 8) : size == 4 && pop_window(cpu, s, value, count, 4);
+	for (unsigned i = 0; i < count && !done; i++)
+		value[i] = stack_pop(cpu, s, size);
 }
 
 uint64_t stack_pop(struct cpu *cpu, struct stack *s, unsigned size)

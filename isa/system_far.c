@@ -259,6 +259,15 @@ static void return_check_stack(struct cpu *cpu, struct far_return *r)
 		r->ss = segment_check_stack(cpu, r->ss_selector, r->cpl, VEC_GP);
 }
 
+static void return_pop_stack(struct cpu *cpu, struct stack *s, struct far_return *r, unsigned size)
+{
+	uint64_t frame[2];
+	stack_pop_all(cpu, s, frame, 2, size);
+	r->sp = frame[0];
+	r->ss_selector = (uint16_t)frame[1];
+	return_check_stack(cpu, r);
+}
+
 /* Nothing faults from here on. release: bytes of parameters on the outer stack. */
 static void return_commit(struct cpu *cpu, const struct far_return *r, const struct stack *popped, unsigned release)
 {
@@ -307,11 +316,8 @@ void sys_far_ret(struct cpu *cpu, const struct sys_operands *o)
 	}
 	return_check_code(cpu, &r);
 	r.outer = r.cpl > cpu->cpl;
-	if (r.outer) {
-		r.sp = stack_pop(cpu, &s, o->size);
-		r.ss_selector = (uint16_t)stack_pop(cpu, &s, o->size);
-		return_check_stack(cpu, &r);
-	}
+	if (r.outer)
+		return_pop_stack(cpu, &s, &r, o->size);
 	code_offset_check(cpu, &r.cs, r.offset);
 	return_commit(cpu, &r, &s, release);
 }
@@ -340,11 +346,8 @@ static void iret_protected(struct cpu *cpu, const struct sys_operands *o, struct
 		raise_selector(cpu, VEC_GP, 0); /* virtual-8086 mode is outside the subset */
 	return_check_code(cpu, r);
 	r->outer = r->cpl > cpu->cpl || cpu_code64(cpu); /* SDM 3A 6.14.3: IRET in 64-bit mode always pops SS:RSP */
-	if (r->outer) {
-		r->sp = stack_pop(cpu, s, o->size);
-		r->ss_selector = (uint16_t)stack_pop(cpu, s, o->size);
-		return_check_stack(cpu, r);
-	}
+	if (r->outer)
+		return_pop_stack(cpu, s, r, o->size);
 	code_offset_check(cpu, &r->cs, r->offset);
 	/* By the privilege before the return; then the mode, so that EV_STATE says both at once. */
 	uint32_t mask = eflags_mask(cpu, o->size);
@@ -363,11 +366,11 @@ void sys_iret(struct cpu *cpu, const struct sys_operands *o)
 		return;
 	}
 	struct stack s = stack_current(cpu);
-	struct far_return r = { .offset = stack_pop(cpu, &s, o->size) };
-	r.selector = (uint16_t)stack_pop(cpu, &s, o->size);
-	uint64_t flags = stack_pop(cpu, &s, o->size);
+	uint64_t frame[3];
+	stack_pop_all(cpu, &s, frame, 3, o->size);
+	struct far_return r = { .offset = frame[0], .selector = (uint16_t)frame[1] };
 	if (cpu_protected(cpu))
-		iret_protected(cpu, o, &s, &r, flags);
+		iret_protected(cpu, o, &s, &r, frame[2]);
 	else
-		iret_real(cpu, &s, &r, flags, o->size);
+		iret_real(cpu, &s, &r, frame[2], o->size);
 }

@@ -34,11 +34,11 @@ void tss_stack(struct cpu *cpu, unsigned cpl, unsigned ist, uint16_t *ss, uint64
 	uint64_t at = tr->base + offset;
 	if (width != 8)
 		at &= 0xffffffff;
-	*sp = mem_read_u(cpu, at, width, true);
+	*sp = memory_get(cpu, at, width, true);
 	if (width == 8 && !cpu_canonical(cpu, *sp))
 		raise_selector(cpu, VEC_SS, 0);
 	if (width != 8)
-		*ss = (uint16_t)mem_read_u(cpu, (at + width) & 0xffffffff, 2, true);
+		*ss = (uint16_t)memory_get(cpu, (at + width) & 0xffffffff, 2, true);
 }
 
 /* What a TSS holds, read before anything changes. */
@@ -50,7 +50,7 @@ struct task_image {
 
 static uint32_t tss_field(struct cpu *cpu, const struct segment *tss, unsigned offset, unsigned width)
 {
-	return (uint32_t)mem_read_u(cpu, (tss->base + offset) & 0xffffffff, width, true);
+	return (uint32_t)memory_get(cpu, (tss->base + offset) & 0xffffffff, width, true);
 }
 
 static struct task_image task_read(struct cpu *cpu, const struct segment *tss, const struct tss_layout *l)

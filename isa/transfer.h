@@ -8,6 +8,7 @@
 #define ISA_TRANSFER_H
 #include "block.h"
 #include "flags.h"
+#include "memory.h"
 #include "system.h"
 
 /* ---- descriptors (isa/segment.c); formats: SDM 3A figures 3-8, 3-9 (segments), 6-2 and 5-8 (gates), 7-3, 7-4 (TSS) ---- */
@@ -49,7 +50,14 @@ struct segment segment_check_data(struct cpu *cpu, uint16_t selector, unsigned c
 /* A null selector's image; dpl matters for SS (SDM 3C 26.3.1.2: SS.DPL is CPL even when unusable). */
 struct segment segment_null(uint16_t selector, unsigned dpl);
 /* True when [offset, offset + n) lies inside the limit (expand-down too). */
-bool segment_fits(const struct segment *s, uint64_t offset, unsigned n);
+bool segment_fits_slow(const struct segment *s, uint64_t offset, unsigned n);
+static inline bool segment_fits(const struct segment *s, uint64_t offset, unsigned n)
+{
+	if (s->attributes & SEGA_DOWN_CONFORMING)
+		return segment_fits_slow(s, offset, n);
+	uint64_t last = offset + n - 1;
+	return last >= offset && last <= s->limit;
+}
 /* Flat code or stack segments that SYSCALL, SYSENTER and kin load without reading a descriptor (SDM 2B SYSCALL). */
 static inline struct segment segment_flat_code(uint16_t selector, unsigned dpl, bool long_mode)
 {
@@ -87,6 +95,9 @@ void stack_reserve(struct cpu *cpu, const struct stack *s, unsigned count, unsig
 void stack_probe(struct cpu *cpu, const struct stack *s, unsigned size);
 void stack_push(struct cpu *cpu, struct stack *s, uint64_t value, unsigned size);
 uint64_t stack_pop(struct cpu *cpu, struct stack *s, unsigned size);
+/* The same for `count` values in order: at once where they lie in one page that nothing is wanted of. */
+void stack_push_all(struct cpu *cpu, struct stack *s, const uint64_t *value, unsigned count, unsigned size);
+void stack_pop_all(struct cpu *cpu, struct stack *s, uint64_t *value, unsigned count, unsigned size);
 /* Writes the stack pointer register by the stack's width. */
 void stack_commit(struct cpu *cpu, const struct stack *s);
 

@@ -162,10 +162,24 @@ static void put_sp(struct cpu *cpu, uint32_t mask, uint32_t sp)
 	cpu->reg[REG_SP] = mask == 0xffff ? (cpu->reg[REG_SP] & ~0xffffull) | (sp & mask) : sp;
 }
 
+/* The real address of all eight, when a flat 32-bit stack has them in one page that the fast table serves; NULL: one by one. */
+static uint8_t *all_eight(struct cpu *cpu, const struct uop *u, uint32_t low, bool write)
+{
+	bool flat = u->size == 4 && (uint32_t)u->disp == ~0u && cpu->mode_key & KEY_FLAT_SS;
+	return flat && !cpu->events->on ? memory_quick(cpu, low, 32, write, false) : NULL;
+}
+
 void help_pusha(struct cpu *cpu, const struct uop *u)
 {
 	uint32_t mask = (uint32_t)u->disp, sp = (uint32_t)cpu->reg[REG_SP];
 	uint64_t linear[8];
+	uint8_t *real = all_eight(cpu, u, sp - 32, true);
+	if (real) {
+		for (unsigned i = 0; i < 8; i++)
+			memory_put(real + 28 - i * 4, cpu->reg[REG_AX + i], 4);
+		put_sp(cpu, mask, sp - 32);
+		return;
+	}
 	for (unsigned i = 0; i < 8; i++) {
 		linear[i] = segment_linear(cpu, SEG_SS, (sp - (i + 1) * u->size) & mask, u->size, ACCESS_WRITE);
 		mem_probe_write(cpu, linear[i], u->size, false);
@@ -179,6 +193,15 @@ void help_popa(struct cpu *cpu, const struct uop *u)
 {
 	uint32_t mask = (uint32_t)u->disp, sp = (uint32_t)cpu->reg[REG_SP];
 	uint64_t value[8];
+	const uint8_t *real = all_eight(cpu, u, sp, false);
+	if (real) { /* DI SI BP, one skipped, BX DX CX AX */
+		for (unsigned i = 0; i < 3; i++)
+			cpu->reg[REG_DI - i] = memory_load(real + i * 4, 4);
+		for (unsigned i = 4; i < 8; i++)
+			cpu->reg[REG_DI - i] = memory_load(real + i * 4, 4);
+		put_sp(cpu, mask, sp + 32);
+		return;
+	}
 	for (unsigned i = 0; i < 8; i++)
 		value[i] = mem_read_u(cpu, segment_linear(cpu, SEG_SS, (sp + i * u->size) & mask, u->size, ACCESS_READ), u->size, false);
 	for (unsigned i = 0; i < 8; i++) { /* DI SI BP, one skipped, BX DX CX AX */
