@@ -12,6 +12,12 @@ static bool direct_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint6
 {
 	struct mem_direct *d = self;
 	struct walk w;
+	if (paging_walk_plain(&d->paging, &mmu->walk_memory, gva, rq, &w) && !w.ad_pending) {
+		for (unsigned i = 0; i < w.refs; i++)
+			mmu_track_table(mmu, cpu, w.ref[i].hpa, w.ref[i].hpa);
+		mmu_translation_from_walk(&d->paging, &w, rq, out);
+		return true;
+	}
 	rq.set_ad = false; /* first look, then change: the tables are tracked, and their contents given away, before their flags move */
 	bool good = paging_walk(&d->paging, &mmu->walk_memory, gva, rq, &w);
 	mmu_track_walk(mmu, cpu, &w);

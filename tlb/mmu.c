@@ -88,8 +88,12 @@ void mmu_flush_all(struct mmu *mmu, struct cpu *cpu)
 
 void mmu_flush_page(struct mmu *mmu, struct cpu *cpu, uint64_t gva)
 {
+	bool code = softtlb_may_execute(mmu->softtlb, gva);
 	softtlb_flush_page(mmu->softtlb, gva);
-	mmu_moved(mmu, cpu);
+	if (code)
+		mmu_moved(mmu, cpu);
+	else /* only data: no chain of blocks has come to depend on it */
+		filter_empty(mmu);
 }
 
 /* Ends the entries that write to a frame. False: there was none. */
@@ -292,6 +296,8 @@ static bool mmu_fill(void *self, struct cpu *cpu, uint64_t gva, enum access acce
 		return false;
 	}
 	out->hpa = t.hpa;
+	if (access == ACCESS_EXEC)
+		softtlb_note_execute(mmu->softtlb, gva); /* even where no memory is: a block will be made of that */
 	struct frame *f = frame_reachable(mmu, t.hpa);
 	if (!f)
 		return true;

@@ -77,7 +77,7 @@ void mmu_set_part(struct mmu *mmu, const struct memory_part *part, void *self);
 /* ---- for memory parts ---- */
 /* Starts tracking the guest table page at hpa (gpa: its guest-physical address), or notes that a walk read it again. Cheap when tracked already. */
 void mmu_track_table(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, uint64_t gpa);
-/* Ends softtlb entries: all, one page of all contexts, or all that reach a frame (for reads too, or for writes only). Bumps cpu->mem.epoch. */
+/* Ends softtlb entries: all, one page of all contexts, or all that reach a frame (for reads too, or for writes only). Bumps cpu->mem.epoch, unless it is a page that nobody fetched from. */
 void mmu_flush_all(struct mmu *mmu, struct cpu *cpu);
 void mmu_flush_page(struct mmu *mmu, struct cpu *cpu, uint64_t gva);
 void mmu_flush_frame(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, bool writes_only);

@@ -95,7 +95,8 @@ bool paging_walk(const struct paging *p, const struct walk_memory *mem, uint64_t
 
 /*
  * The same for the commonest of walks, without notes for A and D flags: one dimension of 32-bit or 4-level tables, all of it present and allowed. True: refs, ref, hpa, page_shift,
- * guest_shift, writable, dirty and global of *out are set, as paging_walk() without set_ad sets them (dirty as it stands, pending or not). False: ask paging_walk().
+ * guest_shift, gpa, both rights, writable, user, dirty, global and ad_pending of *out are set, as paging_walk() without set_ad sets them (dirty as it stands, pending or not), so that
+ * paging_rights() may be asked unless a flag is pending. False: ask paging_walk().
  */
 bool paging_walk_plain(const struct paging *p, const struct walk_memory *mem, uint64_t gva, struct walk_request rq, struct walk *out);
 

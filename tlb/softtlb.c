@@ -132,6 +132,7 @@ void softtlb_flush(struct softtlb *s, uint64_t stamp)
 	uint64_t key = s->now->key;
 	for (unsigned i = 0; i < SOFTTLB_CONTEXTS; i++)
 		s->context[i].alive = false;
+	memset(s->executed, 0, sizeof s->executed);
 	s->large_low = ~0ull;
 	s->large_high = 0;
 	s->large_shift = 12;

@@ -37,6 +37,7 @@ struct softtlb {
 	unsigned victim;              /* next context to forget when all are in use */
 	uint32_t evictions;           /* of entries in use, by others of their context; and the instruction count when counting began */
 	uint64_t counted_since;
+	uint64_t executed[64];        /* a bit for each page number modulo 4096: a page that some living context has fetched from has it set */
 	uint64_t large_low, large_high; /* gva range that holds every 4 KiB piece of a larger page; low > high: none */
 	uint8_t large_shift;          /* the largest page among them */
 };
@@ -64,6 +65,15 @@ void softtlb_entry_end_write(struct fast_entry *e, const uint8_t *page);
 void softtlb_entry_begin(struct softtlb *s, struct fast_entry *e, uint64_t addend);
 /* Notes a mapping of a page larger than 4 KiB. */
 void softtlb_note_large(struct softtlb *s, uint64_t gva, unsigned shift);
+
+/* A page was translated for a fetch. */
+static inline void softtlb_note_execute(struct softtlb *s, uint64_t gva) { s->executed[gva >> 18 & 63] |= 1ull << (gva >> 12 & 63); }
+/* False: no living context has fetched from what softtlb_flush_page() would end, so that nothing depends on its translation for that. */
+static inline bool softtlb_may_execute(const struct softtlb *s, uint64_t gva)
+{
+	bool large = (gva | 0xfff) >= s->large_low && gva <= s->large_high;
+	return large || (s->executed[gva >> 18 & 63] >> (gva >> 12 & 63) & 1);
+}
 
 static inline uint64_t softtlb_tag(const struct softtlb *s, enum memory_mode mode)
 {

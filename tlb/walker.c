@@ -159,13 +159,17 @@ ONE_TEXT uint64_t entry_address(const struct format *f, unsigned level, uint64_t
 	return entry & ENTRY_ADDRESS & (~0ull << (leaf ? level_shift(f, level) : 12));
 }
 
+ONE_TEXT unsigned access_facts(const struct paging *p, uint8_t rights, struct walk_request rq, bool user)
+{
+	return ((rights & WALK_W) || (!user && !p->wp) ? FACT_WRITE : 0) | (rights & WALK_X ? FACT_EXEC : 0)
+		| (!p->smap || rq.ac_override ? FACT_SMAP_OFF : 0) | (!p->smep ? FACT_SMEP_OFF : 0);
+}
+
 /* Whether tables of the x86 kind allow what is asked. */
 ONE_TEXT bool access_allowed(const struct paging *p, uint8_t rights, struct walk_request rq, bool npt)
 {
 	bool user = rq.user || npt;
-	unsigned facts = ((rights & WALK_W) || (!user && !p->wp) ? FACT_WRITE : 0) | (rights & WALK_X ? FACT_EXEC : 0)
-		| (!p->smap || rq.ac_override ? FACT_SMAP_OFF : 0) | (!p->smep ? FACT_SMEP_OFF : 0);
-	return !(needs[user][!!(rights & RIGHT_U)][rq.access] & ~facts);
+	return !(needs[user][!!(rights & RIGHT_U)][rq.access] & ~access_facts(p, rights, rq, user));
 }
 
 /* Accesses (1 << enum access) that a dimension's rights allow to this requester. */
@@ -174,8 +178,11 @@ ONE_TEXT unsigned rights_allowed(const struct format *f, const struct paging *p,
 	unsigned rules = f->rules, allowed = 0;
 	if (rules != RULES_X86 && rules != RULES_NPT)
 		return rights & (WALK_R | WALK_W | WALK_X);
-	for (rq.access = ACCESS_READ; rq.access <= ACCESS_EXEC; rq.access++)
-		allowed |= (unsigned)access_allowed(p, rights, rq, rules == RULES_NPT) << rq.access;
+	bool user = rq.user || rules == RULES_NPT;
+	const uint8_t *need = needs[user][!!(rights & RIGHT_U)];
+	unsigned missing = ~access_facts(p, rights, rq, user);
+	for (unsigned a = ACCESS_READ; a <= ACCESS_EXEC; a++)
+		allowed |= (unsigned)!(need[a] & missing) << a;
 	return allowed;
 }
 
@@ -414,7 +421,7 @@ ONE_TEXT bool plain_entry(const struct format *f, const struct paging *p, const 
 
 ONE_TEXT bool plain_levels(const struct format *f, const struct paging *p, const struct walk_memory *mem, uint64_t gva, struct walk_request rq, struct walk *out)
 {
-	uint64_t table = p->root, entry;
+	uint64_t table = p->root, entry, all = X86_A;
 	uint8_t rights = 0xf;
 	unsigned level = f->levels, shift;
 	bool leaf;
@@ -423,15 +430,20 @@ ONE_TEXT bool plain_levels(const struct format *f, const struct paging *p, const
 		if (!plain_entry(f, p, mem, table + (gva >> shift & bits(0, f->index_bits - 1u)) * f->bytes, gva, level, out, &entry))
 			return false;
 		rights &= entry_rights(f, p, entry);
+		all &= entry;
 		leaf = level == 1 || entry_large(f, p, level, entry);
 		table = entry_address(f, level, entry, leaf);
 		if (leaf)
 			break;
 	}
-	out->hpa = table | (gva & bits(0, shift - 1));
+	out->hpa = out->gpa = table | (gva & bits(0, shift - 1));
 	out->page_shift = out->guest_shift = (uint8_t)shift;
+	out->guest_rights = rights;
+	out->host_rights = 0xf;
 	out->writable = rights & WALK_W;
+	out->user = rights & RIGHT_U;
 	out->dirty = entry & X86_D;
+	out->ad_pending = !all || (rq.access == ACCESS_WRITE && !out->dirty);
 	out->global = p->pge && (entry & X86_G);
 	return access_allowed(p, rights, rq, false);
 }
