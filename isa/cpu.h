@@ -161,6 +161,7 @@ struct cpu {
 	union xmm xmm[16];
 	union xmm xmm_temp[2];    /* memory operands of SSE instructions */
 	uint32_t mxcsr;
+	uint32_t mxcsr_real;      /* the translator's: the real MXCSR holds the guest's, whose flags are read back before C runs (isa/engine_dbt_sse.c); else 0 */
 	struct x87_image x87;
 
 	/* ---- ports ---- */

@@ -40,6 +40,20 @@ static void stub_store(struct emit *e)
 	stub_settle(e);
 }
 
+enum { MXCSR_LOAD = 2, MXCSR_STORE = 3, MXCSR_MASKS = 0x1f80 }; /* of opcode 0F AE; SDM 1 figure 10-3 */
+
+/* C runs under our own MXCSR. */
+static void stub_mxcsr(struct emit *e)
+{
+	emit_alu_imm(e, 4, ALU_CMP, DBT_FIELD(mxcsr_real), 0);
+	uint8_t *ours = emit_jump_if(e, CC_Z);
+	emit_op(e, 4, OP_GROUP15, MXCSR_STORE, DBT_FIELD(mxcsr));
+	emit_store_imm(e, 4, DBT_FIELD(mxcsr_real), MXCSR_MASKS); /* the ABI's value at program start (x86-64 psABI 3.2.1) */
+	emit_op(e, 4, OP_GROUP15, MXCSR_LOAD, DBT_FIELD(mxcsr_real));
+	emit_store_imm(e, 4, DBT_FIELD(mxcsr_real), 0);
+	emit_patch(ours, e->at);
+}
+
 static void stub_load(struct emit *e)
 {
 	stub_registers(e, OP_LOAD);
@@ -73,6 +87,7 @@ static void stub_exits(struct dbt *d, struct emit *e)
 {
 	d->exit = e->at;
 	stub_store(e);
+	stub_mxcsr(e);
 	for (unsigned i = sizeof stub_saved; i-- > 0;)
 		emit_pop(e, stub_saved[i]);
 	emit_ret(e);
@@ -92,6 +107,7 @@ static void stub_exits(struct dbt *d, struct emit *e)
 static void stub_call_c(struct emit *e)
 {
 	stub_store(e);
+	stub_mxcsr(e);
 	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
 	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_op(e, 8, OP_XCHG, HOST_AX, emit_register(HOST_DX));
@@ -212,6 +228,7 @@ static void stub_sse(struct dbt *d, struct emit *e)
 {
 	static const uint8_t kept[] = { HOST_SI, HOST_DI, HOST_8, HOST_9, HOST_10, HOST_11 };
 	d->call_sse = e->at;
+	stub_mxcsr(e);
 	for (unsigned i = 0; i < sizeof kept; i++)
 		emit_push(e, kept[i]);
 	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
@@ -226,6 +243,23 @@ static void stub_sse(struct dbt *d, struct emit *e)
 	emit_ret(e);
 }
 
+static void stub_mxcsr_begin(struct dbt *d, struct emit *e)
+{
+	static const int32_t masks = MXCSR_MASKS;
+	d->mxcsr_begin = e->at;
+	emit_op(e, 4, OP_LOAD, HOST_AX, DBT_FIELD(mxcsr));
+	emit_op(e, 4, OP_GROUP3, 2, emit_register(HOST_AX)); /* NOT */
+	emit_op(e, 4, OP_GROUP3, 0, emit_register(HOST_AX)); /* TEST */
+	emit_bytes(e, &masks, sizeof masks);
+	uint8_t *unmasked = emit_jump_if(e, CC_NZ);
+	emit_op(e, 4, OP_GROUP15, MXCSR_LOAD, DBT_FIELD(mxcsr));
+	emit_store_imm(e, 4, DBT_FIELD(mxcsr_real), 1);
+	emit_ret(e);
+	emit_patch(unmasked, e->at);
+	emit_pop(e, HOST_AX); /* the return address: the code is left */
+	stub_exit_as(d, e, EXIT_FINISH);
+}
+
 void dbt_stubs(struct dbt *d)
 {
 	struct emit *e = &d->emit;
@@ -235,6 +269,7 @@ void dbt_stubs(struct dbt *d)
 	stub_system(d, e);
 	stub_quick(d, e);
 	stub_sse(d, e);
+	stub_mxcsr_begin(d, e);
 	d->call_carry = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_carry, false);
 	d->call_set_carry = e->at;

@@ -98,6 +98,7 @@ struct dbt { /* one a block cache */
 	uint8_t *call_set_carry;  /* the guest's carry flag = cx; as call_carry */
 	uint8_t *call_condition;  /* al = whether condition cx holds; as call_carry */
 	uint8_t *call_sse;        /* ax(cpu, cpu + (cx >> 8), dx, cx & 255): an SSE operation; ZF: it wants an exception */
+	uint8_t *mxcsr_begin;     /* real MXCSR = the guest's; if that has an exception unmasked, the rest of the block is interpreted from micro-op dx. Changes ax */
 	uint8_t *drain;           /* event_drain(); keeps dx */
 	uint8_t *observe[2];      /* a load, or a store, at ax that the filter does not know, event head in dx: looked up and written. ZF: neither; else cx = addend */
 };
@@ -121,7 +122,7 @@ void dbt_emit_observe(struct dbt *d, const struct event_filter *f);
 
 /* ---- translation of one block ---- */
 enum { DBT_MAX_SITES = 1400 };
-enum dbt_site_kind { SITE_UOP, SITE_DRAIN /* the event buffer is full */, SITE_BLOCK /* block_observe() */, SITE_OBSERVE /* dbt.observe, then as SITE_UOP */ };
+enum dbt_site_kind { SITE_UOP, SITE_DRAIN /* the event buffer is full */, SITE_BLOCK /* block_observe() */, SITE_OBSERVE /* dbt.observe, then as SITE_UOP */, SITE_MXCSR /* dbt.mxcsr_begin */ };
 /* How cpu->flags follows from registers, while it has not been stored. */
 struct dbt_recipe {
 	bool pending;            /* false: cpu->flags is right */
@@ -137,6 +138,8 @@ struct dbt_site { /* a slow path, out of line */
 	uint8_t *hit;            /* SITE_OBSERVE: and where with cx = addend */
 	const struct uop *u;
 	struct dbt_recipe recipe; /* the flags there */
+	uint32_t xmm;            /* translation.xmm and .fp where it goes on */
+	bool fp;
 };
 
 enum live { LIVE_NONE = 0, LIVE_CARRY = 1, LIVE_OVERFLOW = 2, LIVE_REST = 4 /* ZF, SF, PF */, LIVE_ALL = 7 }; /* AF never */
@@ -149,6 +152,8 @@ struct translation {
 	bool observed;
 	int flags;               /* lazy_flags.op of the last writer in this block, stored or not; -1: not known */
 	struct dbt_recipe recipe;
+	uint32_t xmm;            /* set of XMM registers and temporaries that real ones hold copies of (isa/engine_dbt_sse.c) */
+	bool fp;                 /* cpu->mxcsr_real is 1 */
 	bool last;               /* for an emitter: the block ends here, flags are to be stored at once */
 	unsigned live;           /* set of enum live: which real flags are the guest's */
 	bool carry;              /* for an emitter: the real CF was the guest's before it */
@@ -164,8 +169,18 @@ bool dbt_emit_memory(struct translation *t, const struct uop *u);
 bool dbt_emit_sse(struct translation *t, const struct uop *u);
 /* `to` = the effective address of u, of 4 or 8 bytes, without segment or form: base + disp, `indexed`: + index. `to` is ax, or a register that is no scratch. Keeps the real flags. */
 void dbt_emit_ea(struct translation *t, unsigned size, unsigned to, const struct uop *u, bool indexed);
-/* Where XMM register i is (16 and 17: temporaries). */
+/* ---- XMM registers, 16 and 17: temporaries (isa/engine_dbt_sse.c) ---- */
+/* Where XMM register i is in cpu. */
 struct emit_place dbt_xmm(unsigned i);
+/* XMM register = `bytes` (4, 8, 16) at `from`, zero-extended; and the store. */
+void dbt_emit_xmm_load(struct translation *t, unsigned bytes, unsigned dst, struct emit_place from);
+void dbt_emit_xmm_store(struct translation *t, unsigned bytes, unsigned b, struct emit_place to);
+/* Loads a set of copies again, after C. */
+void dbt_emit_xmm_again(struct translation *t, uint32_t set);
+/* Whether an operation is emitted as the real machine's own, in functional code: for tests. */
+struct sse_op;
+bool dbt_sse_emitted(const struct sse_op *op);
+
 /* A jump to where micro-op u is done by its C function, which goes on behind u. */
 void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *jump);
 /* A jump to another slow path; the caller says where it goes on. NULL when there are too many. */
@@ -187,6 +202,8 @@ bool dbt_flags_only_real(const struct uop *u);
 void dbt_emit_carry(struct translation *t);
 /* Real flags = guest flags, as far as condition cc needs; false: not from here. Changes ax, cx. */
 bool dbt_emit_real_flags(struct translation *t, unsigned cc);
+/* Calls call_carry or its kin. */
+void dbt_emit_keeping(struct translation *t, const uint8_t *stub);
 /* Makes condition cc of the guest's flags one of the real flags, and returns which: cc itself, or another when the C function had to be asked. Changes ax, cx, dx. */
 unsigned dbt_emit_condition(struct translation *t, unsigned cc);
 /* flags.extra = CF, as INC and DEC want it. After INC and DEC it holds CF already: loops that count with DEC never call. Sets t->carry when the real CF is the guest's behind it. */

@@ -595,7 +595,7 @@ static bool emit_bit(struct translation *t, const struct uop *u, unsigned i)
 		if (which)
 			emit_result(t, lg, u->dst, HOST_AX);
 		emit_op(e, 4, OP_MOVZX8, HOST_CX, emit_register(HOST_CX));
-		emit_call_to(e, t->d->call_set_carry);
+		dbt_emit_keeping(t, t->d->call_set_carry);
 		t->flags = FLAGS_EXPLICIT;
 	} else if (which) {
 		emit_result(t, lg, u->dst, HOST_AX);

@@ -132,6 +132,12 @@ bool dbt_flags_only_real(const struct uop *u)
 }
 
 /* ---- real flags ---- */
+void dbt_emit_keeping(struct translation *t, const uint8_t *stub)
+{
+	emit_call_to(t->e, stub);
+	t->xmm = 0; /* C may use them */
+}
+
 void dbt_emit_carry(struct translation *t)
 {
 	struct emit *e = t->e;
@@ -147,7 +153,7 @@ void dbt_emit_carry(struct translation *t)
 		return;
 	}
 	dbt_flush_flags(t);
-	emit_call_to(e, t->d->call_carry);
+	dbt_emit_keeping(t, t->d->call_carry);
 	emit_alu_imm(e, 1, ALU_ADD, emit_register(HOST_AX), -1);
 }
 
@@ -230,7 +236,7 @@ unsigned dbt_emit_condition(struct translation *t, unsigned cc)
 		return cc;
 	dbt_flush_flags(t);
 	emit_mov_imm(t->e, HOST_CX, cc);
-	emit_call_to(t->e, t->d->call_condition);
+	dbt_emit_keeping(t, t->d->call_condition);
 	emit_op(t->e, 1, OP_TEST, HOST_AX, emit_register(HOST_AX));
 	t->live = LIVE_NONE;
 	return CC_NZ;
@@ -259,7 +265,7 @@ void dbt_emit_keep_carry(struct translation *t)
 			has = emit_jump_if(e, CC_B);
 		}
 		dbt_flush_flags(t);
-		emit_call_to(e, t->d->call_carry);
+		dbt_emit_keeping(t, t->d->call_carry);
 	}
 	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(flags.extra));
 	emit_patch(has, e->at);

@@ -174,9 +174,8 @@ static void memory_store(struct translation *t, const struct uop *u, const struc
 }
 
 /* ---- XMM ---- */
-static bool memory_xmm_move(struct translation *t, const struct uop *u, const struct dbt_row *row)
+static void memory_xmm_move(struct translation *t, const struct uop *u, const struct dbt_row *row)
 {
-	static const uint32_t load[] = { [4] = OP_MOVD_LOAD, [8] = OP_MOVQ_LOAD, [16] = OP_MOVUPS_LOAD }, store[] = { [4] = OP_MOVD_STORE, [8] = OP_MOVQ_STORE, [16] = OP_MOVUPS_STORE };
 	bool is_load = row->shape == SHAPE_LOADX;
 	if (row->family == FAMILY_ldx16a || row->family == FAMILY_stx16a) {
 		emit_op(t->e, 1, 0xf7, 0, emit_register(HOST_AX)); /* TEST al, 15 */
@@ -184,9 +183,10 @@ static bool memory_xmm_move(struct translation *t, const struct uop *u, const st
 		dbt_emit_slow(t, u, emit_jump_if(t->e, CC_NZ));
 	}
 	struct emit_place at = memory_find(t, u, is_load ? EV_LOAD : EV_STORE, row->bytes);
-	emit_op(t->e, 4, is_load ? load[row->bytes] : OP_MOVUPS_LOAD, 0, is_load ? at : dbt_xmm(u->b));
-	emit_op(t->e, 4, is_load ? OP_MOVUPS_STORE : store[row->bytes], 0, is_load ? dbt_xmm(u->dst) : at);
-	return true;
+	if (is_load)
+		dbt_emit_xmm_load(t, row->bytes, u->dst, at);
+	else
+		dbt_emit_xmm_store(t, row->bytes, u->b, at);
 }
 
 bool dbt_emit_memory(struct translation *t, const struct uop *u)

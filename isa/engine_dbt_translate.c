@@ -240,7 +240,7 @@ static void translate_uop(struct translation *t, const struct uop *u)
 	if (dbt_emit_alu(t, u) || dbt_emit_memory(t, u) || dbt_emit_sse(t, u)) {
 		for (unsigned i = first; i < t->sites; i++) /* slow paths complete the micro-op and go on behind it */
 			if (t->site[i].kind == SITE_UOP || t->site[i].kind == SITE_OBSERVE)
-				t->site[i].back = t->e->at;
+				t->site[i].back = t->e->at, t->site[i].xmm = t->xmm, t->site[i].fp = t->fp;
 		if (loses && over && t->recipe.pending && !(facts & FACT_SETS)) { /* nobody will ask */
 			t->recipe.pending = false;
 			t->flags = -1;
@@ -252,29 +252,55 @@ static void translate_uop(struct translation *t, const struct uop *u)
 	t->recipe.pending = false;
 	translate_call(t, u, translate_address(t->rows[u->op].call), facts & FACT_STOP);
 	t->live = LIVE_NONE;
+	t->xmm = 0;
+	t->fp = false;
 	if (facts & (FACT_SETS | FACT_USES | FACT_STOP))
 		t->flags = -1;
+}
+
+/* The micro-op by its C function; what emitted code kept beside it is made again. */
+static void translate_slow(struct translation *t, const struct dbt_site *s)
+{
+	const struct dbt_row *row = &t->rows[s->u->op];
+	dbt_emit_recipe(t, &s->recipe);
+	translate_call(t, s->u, row->slow ? (uint64_t)(uintptr_t)row->slow : translate_address(row->call), true);
+	dbt_emit_xmm_again(t, s->xmm);
+	if (s->fp)
+		emit_call_to(t->e, t->d->mxcsr_begin);
+}
+
+static void translate_site(struct translation *t, const struct dbt_site *s)
+{
+	switch (s->kind) {
+	case SITE_OBSERVE:
+		emit_mov_imm(t->e, HOST_DX, s->head);
+		emit_call_to(t->e, t->d->observe[(uint8_t)s->head != EV_LOAD]);
+		emit_patch(emit_jump_if(t->e, CC_NZ), s->hit);
+		translate_slow(t, s);
+		break;
+	case SITE_UOP:
+		translate_slow(t, s);
+		break;
+	case SITE_BLOCK:
+		translate_call(t, s->u, (uint64_t)(uintptr_t)translate_observe, false);
+		break;
+	case SITE_DRAIN:
+		emit_call_to(t->e, t->d->drain);
+		break;
+	case SITE_MXCSR:
+		dbt_emit_recipe(t, &s->recipe);
+		emit_mov_imm(t->e, HOST_DX, (uint64_t)(uintptr_t)s->u);
+		emit_call_to(t->e, t->d->mxcsr_begin);
+		break;
+	}
 }
 
 static void translate_sites(struct translation *t)
 {
 	for (unsigned i = 0; i < t->sites; i++) {
-		const struct dbt_site *s = &t->site[i];
-		emit_patch(s->from, t->e->at);
-		if (s->kind == SITE_OBSERVE) {
-			emit_mov_imm(t->e, HOST_DX, s->head);
-			emit_call_to(t->e, t->d->observe[(uint8_t)s->head != EV_LOAD]);
-			emit_patch(emit_jump_if(t->e, CC_NZ), s->hit);
-		}
-		if (s->kind == SITE_UOP || s->kind == SITE_OBSERVE)
-			dbt_emit_recipe(t, &s->recipe);
-		if (s->kind == SITE_BLOCK)
-			translate_call(t, s->u, (uint64_t)(uintptr_t)translate_observe, false);
-		else if (s->kind != SITE_DRAIN)
-			translate_call(t, s->u, t->rows[s->u->op].slow ? (uint64_t)(uintptr_t)t->rows[s->u->op].slow : translate_address(t->rows[s->u->op].call), true);
-		else
-			emit_call_to(t->e, t->d->drain);
-		emit_jump_to(t->e, s->back);
+		emit_patch(t->site[i].from, t->e->at);
+		translate_site(t, &t->site[i]);
+		emit_jump_to(t->e, t->site[i].back);
 	}
 }
 
@@ -287,7 +313,7 @@ bool dbt_translate(struct cpu *cpu, struct dbt *d, struct block *b)
 	if (!t.code)
 		abort(); /* the real machine is out of memory: nothing can go on */
 	t.d = d, t.b = b, t.e = &d->emit, t.rows = observed ? dbt_rows_observed : dbt_rows, t.observed = observed, t.flags = -1, t.live = LIVE_NONE, t.sites = 0;
-	t.recipe.pending = t.last = false;
+	t.recipe.pending = t.last = t.fp = false, t.xmm = 0;
 	const uint8_t *body = translate_entry(&t);
 	const struct uop *u = b->uop;
 	for (; t.rows[u->op].shape != SHAPE_END; u++)
