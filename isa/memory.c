@@ -85,6 +85,7 @@ static void access_store(struct cpu *cpu, struct part *part, unsigned n, const u
 	for (unsigned i = 0; i < n; from += part[i].size, i++) {
 		const struct part *p = &part[i];
 		if (p->fill.tracked && p->fill.real) {
+			part[i].fill.quiet = quiet;
 			cpu->mem.store(cpu->mem.self, cpu, p->gva, &p->fill, from, p->size, supervisor);
 			continue;
 		}
@@ -216,8 +217,8 @@ uint64_t memory_rmw_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, 
 	if (!n)
 		cpu_raise_fault(cpu, &fault);
 	for (unsigned i = 0; i < n; i++) {
-		/* A tracked page's store is an event of its own (mem.store writes it), so this half is a load. */
-		enum event_kind kind = part[i].fill.tracked && part[i].fill.real ? EV_LOAD : EV_RMW;
+		/* A page table's store is an event of its own (mem.store writes it), so this half is a load. Not so a code page's: what is known to be code is the block cache's business. */
+		enum event_kind kind = part[i].fill.table && part[i].fill.real ? EV_LOAD : EV_RMW;
 		event_put(cpu->events, kind, memory_flags(cpu, false), part[i].size, 0, part[i].gva);
 		part_read(&part[i], (uint8_t *)&v + (i ? part[0].size : 0));
 	}

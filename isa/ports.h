@@ -45,6 +45,8 @@ struct mem_fill { /* what a translation gave */
 	uint64_t hpa;      /* of the byte */
 	uint8_t *real;     /* its real address, valid to the end of its 4 KiB page; NULL: no memory there (reads all ones, writes ignored) */
 	bool tracked;      /* stores must go through port->store (code page or page table) */
+	bool table;        /* and are events of their own (page table) */
+	bool quiet;        /* for port->store: an EV_RMW was written with the load; a page table's store is told all the same */
 	struct mem_fault fault; /* when fill returned false */
 };
 

@@ -45,7 +45,8 @@ static inline void flat_store(void *self, struct cpu *cpu, uint64_t gva, const s
 {
 	struct flat_port *f = self;
 	(void)supervisor;
-	event_put(cpu->events, EV_STORE, cpu->cpl == 3 ? EVF_USER : 0, size, 0, gva);
+	if (!where->quiet)
+		event_put(cpu->events, EV_STORE, cpu->cpl == 3 ? EVF_USER : 0, size, 0, gva);
 	memcpy(where->real, data, size);
 	f->code[gva >> 12] = block_cache_store(cpu, where->hpa, size);
 }

@@ -2,12 +2,15 @@
  * Proves, on random guest programs (random_program.h: loops, calls, branches, faults, strings, SSE, code that changes itself, rings, widths, page tables, interrupts):
  *   engines      in lock-step every engine has the same state at every block, and the same statistics at the end, under each technique, with and without a timing model;
  *   techniques   registers, all memory and output of the guest come out the same under every technique;
+ *   ways         every way to write and consume events (filter, buffer, order, vector code), every cache and batch size gives the same result, byte for byte;
+ *   replay       a recording replayed has every statistic of the run, and a native one replayed under another technique those of that technique's run;
  *   QEMU         programs that keep to what the manual defines compute what QEMU's TCG computes. Skipped, and said so, where QEMU is not installed.
  *
- * test_random_programs FIRST [COUNT]: those seeds instead, for a longer hunt; test_random_programs FIRST COUNT engines (or techniques, qemu): only that test.
+ * test_random_programs FIRST [COUNT]: those seeds instead, for a longer hunt; test_random_programs FIRST COUNT engines (or techniques, ways, replay, qemu): only that test.
  */
 #define _GNU_SOURCE /* memfd_create */
 #include "../cli/lockstep_print.h"
+#include "../traces/trace.h"
 #include "random_program.h"
 #include <CUnit/Basic.h>
 #include <stdlib.h>
@@ -148,6 +151,140 @@ static void test_techniques(void)
 		techniques_check(hunt.first + i);
 }
 
+/* ---- ways to run ---- */
+struct figures { char name[400][96]; uint64_t value[400]; unsigned n; };
+
+static bool figure_add(void *self, const char *name, uint64_t value)
+{
+	struct figures *f = self;
+	snprintf(f->name[f->n], sizeof f->name[0], "%s", name);
+	f->value[f->n++] = value;
+	return f->n < 400;
+}
+
+static void figures_compare(uint64_t seed, const struct run_result *a, const struct run_result *b, const char *how)
+{
+	static struct figures x, y;
+	x.n = y.n = 0;
+	trace_result_stats(a, figure_add, &x);
+	trace_result_stats(b, figure_add, &y);
+	CU_ASSERT_EQUAL(x.n, y.n);
+	for (unsigned i = 0; i < x.n && i < y.n; i++) {
+		bool same = !strcmp(x.name[i], y.name[i]) && x.value[i] == y.value[i];
+		CU_ASSERT(same);
+		if (!same)
+			printf("\n  seed %llu (paging %u, ring %u, width %u, timer %u) under %s, %s: %s is %llu, then %s %llu", (unsigned long long)seed, program.head.kind, program.head.ring,
+				program.head.width, program.head.timer, a->technique, how, x.name[i], (unsigned long long)x.value[i], y.name[i], (unsigned long long)y.value[i]);
+	}
+}
+
+static void way_set(struct machine_config *c, uint64_t seed)
+{
+	static const unsigned buffers[] = { 4096, 2, 65536, 37 }, entries[] = { 256, 1, 4096 };
+	const enum lru_variant lru = (enum lru_variant)(seed % LRU_VARIANTS);
+	unsigned n = 0;
+	while (engines[n].name)
+		n++;
+	snprintf(c->engine, sizeof c->engine, "%s", engines[seed % n].name);
+	snprintf(c->consume, sizeof c->consume, "%s", consume_name(seed / 2 % CONSUMES));
+	c->preset.lru = lru_variant_runs(lru) ? lru : LRU_SCALAR;
+	c->preset.tlb.no_filter = seed % 5 == 4;
+	c->event_filter = seed % 7 != 6;
+	c->event_buffer = buffers[seed / 3 % 4];
+	c->softtlb_entries = entries[seed / 5 % 3];
+	c->block_cache_bytes = seed % 4 ? 4u << 20 : 20000;
+	c->batch = seed % 6 ? 1u << 22 : 1 + seed % 1009;
+	c->forgetful = seed % 12 == 6;
+}
+
+static void ways_check(uint64_t seed)
+{
+	struct machine_config c;
+	const struct technique *t = &techniques[seed % TECHNIQUES];
+	program_make(seed, 0);
+	config_make(&c, t->paravirtual_guest ? "native" : t->name, "switch", "fixed");
+	c.preset.lru = LRU_SCALAR;
+	c.preset.tlb.no_filter = true;
+	c.event_filter = false;
+	c.event_buffer = 2;
+	snprintf(c.consume, sizeof c.consume, "%s", consume_name(CONSUME_IN_ORDER));
+	guest_run(&c, &reference);
+	for (unsigned i = 0; i < 2; i++) {
+		way_set(&c, seed * 2 + i);
+		guest_run(&c, &tested);
+		memcpy(reference.result.engine, tested.result.engine, sizeof tested.result.engine);
+		bool same = !memcmp(&reference, &tested, sizeof tested);
+		CU_ASSERT(same);
+		if (same)
+			continue;
+		program_say(seed, "the ways differ", &tested);
+		figures_compare(seed, &reference.result, &tested.result, c.consume);
+	}
+}
+
+static void test_ways(void)
+{
+	for (uint64_t i = 0; i < hunt.count && hunted("ways"); i++)
+		ways_check(hunt.first + i);
+}
+
+/* ---- replay ---- */
+static char trace_path[] = "/tmp/ringside-random-XXXXXX";
+
+static bool guest_record(const struct machine_config *c, struct run_result *r)
+{
+	char error[640] = "";
+	struct machine *m = machine_create(c, error, sizeof error);
+	struct trace_writer *w = m ? trace_writer_open(trace_path, m, "", error, sizeof error) : NULL;
+	CU_ASSERT_FATAL(w && machine_load(m, error, sizeof error));
+	trace_writer_start(w);
+	bool ended = machine_run(m) == END_EXIT;
+	machine_result(m, r);
+	CU_ASSERT(trace_writer_close(w, r, error, sizeof error));
+	machine_destroy(m);
+	return ended;
+}
+
+static void trace_run(const struct machine_config *c, struct run_result *r)
+{
+	char error[640] = "";
+	struct machine *m = machine_create(c, error, sizeof error);
+	struct trace_reader *t = trace_reader_open(trace_path, error, sizeof error);
+	CU_ASSERT_FATAL(m && t);
+	CU_ASSERT(trace_replay(t, m, NULL, NULL, error, sizeof error));
+	machine_result(m, r);
+	trace_reader_close(t);
+	machine_destroy(m);
+}
+
+/* Odd seeds: anything, under one technique. Even ones: what time plays no part in, recorded natively for another technique. */
+static void replay_check(uint64_t seed)
+{
+	struct machine_config c;
+	const struct technique *t = &techniques[seed / 2 % TECHNIQUES];
+	const char *technique = t->paravirtual_guest ? "native" : t->name;
+	program_make(seed, seed % 2 ? 0 : RANDOM_TIMELESS | RANDOM_FLUSHED);
+	config_make(&c, seed % 2 ? technique : "native", "threaded", "fixed");
+	if (!guest_record(&c, &reference.result))
+		return;
+	if (seed % 2 == 0) {
+		snprintf(c.technique, sizeof c.technique, "%s", technique);
+		guest_run(&c, &reference);
+	}
+	trace_run(&c, &tested.result);
+	figures_compare(seed, &reference.result, &tested.result, seed % 2 ? "its own recording" : "a native recording");
+}
+
+static void test_replay(void)
+{
+	int fd = mkstemp(trace_path);
+	CU_ASSERT_FATAL(fd >= 0);
+	close(fd);
+	for (uint64_t i = 0; i < hunt.count && hunted("replay"); i++)
+		replay_check(hunt.first + i);
+	unlink(trace_path);
+}
+
 /* ---- QEMU ---- */
 static bool qemu_run(char *console)
 {
@@ -202,6 +339,8 @@ int main(int argc, char **argv)
 	CU_pSuite s = CU_add_suite("random programs", NULL, NULL);
 	CU_add_test(s, "engines", test_engines);
 	CU_add_test(s, "techniques", test_techniques);
+	CU_add_test(s, "ways", test_ways);
+	CU_add_test(s, "replay", test_replay);
 	CU_add_test(s, "QEMU", test_qemu);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();

@@ -303,6 +303,7 @@ static bool mmu_fill(void *self, struct cpu *cpu, uint64_t gva, enum access acce
 		return true;
 	out->real = mmu->phys->bytes + t.hpa;
 	out->tracked = f->flags & (FRAME_CODE | FRAME_TABLE);
+	out->table = f->flags & FRAME_TABLE;
 	entry_insert(mmu, f, gva, supervisor ? cpu->mem.supervisor_tag : cpu->mem.tag, access, &t, out->real);
 	return true;
 }
@@ -351,7 +352,8 @@ static void mmu_store(void *self, struct cpu *cpu, uint64_t gva, const struct me
 	struct frame *f = where->real ? frames_at(&mmu->frames, where->hpa) : NULL;
 	struct mem_fill part = *where;
 	if (!f || !(f->flags & FRAME_TABLE)) {
-		put(mmu, EV_STORE, flags, size, gva);
+		if (!where->quiet)
+			put(mmu, EV_STORE, flags, size, gva);
 		if (where->real)
 			memcpy(where->real, data, size);
 	} else {
