@@ -257,15 +257,18 @@ static void trace_run(const struct machine_config *c, struct run_result *r)
 	machine_destroy(m);
 }
 
-/* Odd seeds: anything, under one technique. Even ones: what time plays no part in, recorded natively for another technique. */
+/*
+ * Odd seeds: anything, under one technique. Even ones: what time plays no part in, recorded natively for another technique. Without paging a program strays to where no memory is, and how
+ * often a VMM is asked about that is the instruction's business, which no event tells; nor does one tell that an instruction asks about a write before it reads (one seed in 400 shows it).
+ */
 static void replay_check(uint64_t seed)
 {
 	struct machine_config c;
 	const struct technique *t = &techniques[seed / 2 % TECHNIQUES];
 	const char *technique = t->paravirtual_guest ? "native" : t->name;
-	program_make(seed, seed % 2 ? 0 : RANDOM_TIMELESS | RANDOM_FLUSHED);
+	program_make(seed, RANDOM_FLUSHED | (seed % 2 ? 0 : RANDOM_TIMELESS));
 	config_make(&c, seed % 2 ? technique : "native", "threaded", "fixed");
-	if (!guest_record(&c, &reference.result))
+	if (!program.head.kind || !guest_record(&c, &reference.result))
 		return;
 	if (seed % 2 == 0) {
 		snprintf(c.technique, sizeof c.technique, "%s", technique);

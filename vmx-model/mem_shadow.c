@@ -347,6 +347,7 @@ static void shadow_context_changed(void *self, struct mmu *mmu, struct cpu *cpu,
 		shadow_drop_all(s);
 	root_reload(s);
 	v->quiet = quiet;
+	s->prepared = why == CONTEXT_CR3;
 	tlb_flush_emit(s, TLB_FLUSH_VPID, 0);
 	if (before.wp != v->guest.wp || before.smep != v->guest.smep || before.smap != v->guest.smap || why == CONTEXT_RESET)
 		mmu_flush_all(mmu, cpu);
@@ -406,13 +407,17 @@ static void shadow_page_installed(void *self, struct mmu *mmu, struct cpu *cpu, 
 {
 	struct shadow *s = self;
 	struct vmm *v = s->v;
+	bool quiet = v->quiet;
 	(void)cpu;
-	if (shadow_write_protect(s, gpa))
-		event_put(v->events, EV_TLB_FLUSH, 0, s->hw.vpid, TLB_FLUSH_VPID, 0);
-	if (v->guest.format != PAGING_PAE || (v->guest.root & SH_ADDRESS) != gpa)
+	if (v->guest.format != PAGING_PAE || (v->guest.root & SH_ADDRESS) != gpa) {
+		if (shadow_write_protect(s, gpa))
+			event_put(v->events, EV_TLB_FLUSH, 0, s->hw.vpid, TLB_FLUSH_VPID, 0);
 		return;
+	}
 	paging_pdptes_load(&v->guest, &mmu->walk_memory);
+	v->quiet |= !s->prepared; /* a live run read them in the register's write: as quietly */
 	root_reload(s);
+	v->quiet = quiet;
 }
 
 static const struct paging *shadow_paging(void *self)

@@ -36,6 +36,7 @@ struct shadow {
 	uint64_t roots;                /* root slots: { key | 1, last use, 4 top tables | 1, serial } */
 	unsigned root_slots, current;
 	uint64_t clock, serial;
+	bool prepared;                 /* the last change of context was a MOV CR3, whose tables shadow_prepare() made and paid for */
 	bool aliased;                  /* some page above the leaves is mapped at two gvas: a leaf's gva is not known any more */
 };
 
