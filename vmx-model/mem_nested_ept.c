@@ -10,7 +10,13 @@
 enum { EPT_RWX = 7, EPT_WB = 6 << 3, EPT_PS = 0x80, EPT_A = 0x100, EPT_D = 0x200 }; /* SDM 3C tables 28-1 to 28-6 */
 #define EPT_ADDRESS 0x000ffffffffff000ull
 
-struct nested { struct vmm *v; struct paging ept; };
+/*
+ * What walks have found of a guest page, so that a later fill need not go through the EPT again to learn that nothing is left to do there. EPT entries stay as they are once made, and
+ * no one clears their flags, so neither does this list.
+ */
+enum { PAGE_REACHED = 1 /* mapped, accessed flags set all the way */, PAGE_WRITTEN = 2 /* and the dirty flag, where there are such flags */ };
+
+struct nested { struct vmm *v; struct paging ept; uint8_t *page; /* by guest page; NULL: large EPT pages, where reach is the EPT's to tell */ };
 
 /* The EPT table of `level` for gpa, made on the way from the root. 0: the pool is empty. */
 static uint64_t ept_table(struct nested *n, uint64_t gpa, unsigned level)
@@ -84,6 +90,46 @@ static bool violation(struct nested *n, uint64_t gva, struct walk_request rq, un
 	return answered;
 }
 
+/* ------------------------------------------------------------------ fills without the second dimension */
+static bool page_has(const struct nested *n, uint64_t gpa, unsigned what)
+{
+	return gpa < n->v->guest_bytes && (n->page[gpa >> 12] & what) == what;
+}
+
+static void page_note(struct nested *n, uint64_t gpa, unsigned what)
+{
+	if (gpa < n->v->guest_bytes)
+		n->page[gpa >> 12] |= (uint8_t)what;
+}
+
+/* Notes what a successful walk, flags set, has proved. To EPT with A/D flags a reference to a guest table is a write. */
+static void walk_note(struct nested *n, const struct walk *w, enum access access)
+{
+	if (!n->page)
+		return;
+	for (unsigned i = 0; i < w->refs; i++)
+		if (w->ref[i].dimension == WALK_GUEST)
+			page_note(n, vmm_gpa_of(n->v, w->ref[i].hpa), PAGE_REACHED | PAGE_WRITTEN);
+	page_note(n, w->gpa, access == ACCESS_WRITE || !n->ept.ad ? PAGE_REACHED | PAGE_WRITTEN : PAGE_REACHED);
+}
+
+/*
+ * The guest's dimension alone: the EPT maps what the p2m says. False: some page on the way was not reached so before, or a flag is to be set, or the guest faults: the whole walk tells.
+ * Otherwise w is what that walk gives, but for its references to the EPT.
+ */
+static bool walk_known(struct nested *n, uint64_t gva, struct walk_request rq, struct walk *w)
+{
+	rq.set_ad = false;
+	if (!n->page || !vmm_walk_quiet(n->v, gva, rq, w) || w->ad_pending || !page_has(n, w->gpa, rq.access == ACCESS_WRITE ? PAGE_REACHED | PAGE_WRITTEN : PAGE_REACHED))
+		return false;
+	for (unsigned i = 0; i < w->refs; i++)
+		if (!page_has(n, vmm_gpa_of(n->v, w->ref[i].hpa), PAGE_REACHED | PAGE_WRITTEN))
+			return false;
+	w->dirty = w->dirty && page_has(n, w->gpa, PAGE_WRITTEN);
+	w->page_shift = 12;
+	return true;
+}
+
 static bool nested_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint64_t gva, struct walk_request rq, unsigned size, struct translation *out)
 {
 	struct nested *n = self;
@@ -91,6 +137,11 @@ static bool nested_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint6
 	struct walk w;
 	bool good;
 	for (unsigned tries = 0; tries < WALK_MAX_REFS && !v->failed; tries++) {
+		if (walk_known(n, gva, rq, &w)) {
+			track_tables(n, &w);
+			mmu_translation_from_walk(&v->guest, &w, rq, out);
+			return true;
+		}
 		rq.set_ad = false; /* tables are tracked, and their contents given away, before their flags move */
 		bool found = paging_walk(&v->guest, &mmu->walk_memory, gva, rq, &w);
 		track_tables(n, &w);
@@ -99,6 +150,7 @@ static bool nested_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint6
 			found = paging_walk(&v->guest, &mmu->walk_memory, gva, rq, &w);
 		}
 		if (found) {
+			walk_note(n, &w, rq.access);
 			mmu_translation_from_walk(&v->guest, &w, rq, out);
 			return true;
 		}
@@ -195,6 +247,8 @@ static bool nested_create(struct vmm *v)
 		vmm_fail(v, "vmm.ept_page_shift is %u: it must be 12 or 21", v->config.ept_page_shift);
 		return false;
 	}
+	if (v->config.ept_page_shift == 12 && !(n->page = calloc(v->guest_bytes >> 12, 1)))
+		return false;
 	n->ept = (struct paging){ .format = PAGING_EPT, .root = vmm_page_alloc(v), .ad = v->config.ept_ad };
 	if (v->failed)
 		return false;
@@ -205,7 +259,10 @@ static bool nested_create(struct vmm *v)
 
 static void nested_destroy(struct vmm *v)
 {
-	free(v->mem_self);
+	struct nested *n = v->mem_self;
+	if (n)
+		free(n->page);
+	free(n);
 }
 
 const struct vmm_memory_part vmm_memory_nested_ept = { "nested-ept", &nested_part, nested_create, nested_destroy, NULL };
