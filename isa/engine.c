@@ -36,7 +36,7 @@ void block_observe(struct cpu *cpu, struct block *b)
 		event_put(cpu->events, EV_BLOCK, flags, b->insns, b->id, linear); /* it may run, and be fetched, from elsewhere */
 		return;
 	}
-	event_put_block(cpu->events, flags, b->insns, b->id, linear);
+	event_put_block(cpu->events, flags, b->insns, b->bytes, b->id, linear);
 }
 
 static const struct uop *engine_enter(struct cpu *cpu, struct block *b)

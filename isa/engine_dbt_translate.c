@@ -37,26 +37,79 @@ static void translate_event(struct translation *t)
 	dbt_emit_event(t, word);
 }
 
-/* Of a page that its slot knows, with what the consumer wants of it; block_observe() does the others. */
+/* field cmp value, where a value that is no immediate takes dx; and field = value. */
+static void translate_compare(struct emit *e, struct emit_place field, uint64_t value)
+{
+	if (value == (uint64_t)(int64_t)(int32_t)value) {
+		emit_alu_imm(e, 8, ALU_CMP, field, (int32_t)value);
+		return;
+	}
+	emit_mov_imm(e, HOST_DX, value);
+	emit_op(e, 8, ALU_CMP * 8 + 1, HOST_DX, field);
+}
+
+static void translate_set(struct emit *e, struct emit_place field, uint64_t value)
+{
+	if (value == (uint64_t)(int64_t)(int32_t)value) {
+		emit_store_imm(e, 8, field, (int32_t)value);
+		return;
+	}
+	emit_mov_imm(e, HOST_DX, value);
+	emit_op(e, 8, OP_STORE, HOST_DX, field);
+}
+
+/* The lines of a block that are not the last one's of the block before; what the lines' slots do not know goes to odd[]. Returns how many places that has. */
+static unsigned translate_lines(struct translation *t, uint64_t first, uint64_t last, uint8_t **odd)
+{
+	const struct event_filter *f = t->d->filter;
+	struct emit *e = t->e;
+	unsigned n = 0;
+	for (uint64_t line = first; line <= last; line++) {
+		translate_compare(e, dbt_field(offsetof(struct cpu, filter.code) + (line & (f->shape.code - 1u)) * sizeof(uint64_t)), line);
+		odd[n++] = emit_jump_if(e, CC_NZ);
+	}
+	emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(filter.line));
+	translate_compare(e, emit_register(HOST_CX), first);
+	uint8_t *same = emit_jump_if(e, CC_Z);
+	emit_alu_imm(e, 4, ALU_XOR, emit_register(HOST_CX), (int32_t)first);
+	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), (int32_t)(4095 >> f->shape.code_line));
+	odd[n++] = emit_jump_if(e, CC_Z); /* two pages may map the same line */
+	emit_alu_imm(e, 8, ALU_ADD, DBT_FIELD(filter.lines), 1);
+	emit_patch(same, e->at);
+	if (last != first)
+		emit_alu_imm(e, 8, ALU_ADD, DBT_FIELD(filter.lines), (int32_t)(last - first));
+	return n;
+}
+
+/* What event_filter_block_hit() does, for a block within a page; block_observe() does the others, and what the filter does not know. */
 static void translate_filtered(struct translation *t)
 {
 	const struct block *b = t->b;
 	const struct event_filter *f = t->d->filter;
 	struct emit *e = t->e;
-	int64_t page = (int64_t)(b->pc >> 12);
-	if (b->straddle || !(b->key & KEY_FLAT_CS) || page != (int32_t)page) {
+	uint64_t page = b->pc >> 12, first = event_filter_line(f, b->pc), last = event_filter_line(f, b->pc + b->bytes - 1u);
+	uint8_t *odd[FILTER_SLOTS + 2];
+	unsigned n = 0;
+	if (b->straddle || !(b->key & KEY_FLAT_CS) || b->id == UINT32_MAX || last - first >= f->shape.code + (f->shape.code ? 0u : FILTER_SLOTS) || last - first >= FILTER_SLOTS) {
 		translate_call(t, b->uop, (uint64_t)(uintptr_t)translate_observe, false);
 		return;
 	}
-	emit_alu_imm(e, 8, ALU_CMP, dbt_field(offsetof(struct cpu, filter.fetch) + (page & (f->shape.fetches - 1)) * sizeof(uint64_t)), (int32_t)page);
-	struct dbt_site *s = dbt_emit_site(t, SITE_BLOCK, b->uop, emit_jump_if(e, CC_NZ));
-	if (f->shape.blocks) {
-		emit_alu_imm(e, 8, ALU_ADD, DBT_FIELD(filter.blocks), 1);
-		emit_alu_imm(e, 8, ALU_ADD, DBT_FIELD(filter.instructions), b->insns);
-	} else {
-		translate_event(t);
+	translate_compare(e, dbt_field(offsetof(struct cpu, filter.fetch) + (page & (f->shape.fetches - 1u)) * sizeof(uint64_t)), page);
+	odd[n++] = emit_jump_if(e, CC_NZ);
+	if (f->shape.code) {
+		n += translate_lines(t, first, last, odd + n);
+		emit_alu(e, 4, ALU_XOR, HOST_CX, emit_register(HOST_CX));
+		translate_compare(e, DBT_FIELD(filter.next), b->pc);
+		emit_op(e, 1, OP_SETCC | CC_NZ, 0, emit_register(HOST_CX));
+		emit_op(e, 8, ALU_ADD * 8 + 1, HOST_CX, DBT_FIELD(filter.taken));
+		translate_set(e, DBT_FIELD(filter.line), last);
+		translate_set(e, DBT_FIELD(filter.next), b->pc + b->bytes);
 	}
-	s->back = e->at;
+	emit_alu_imm(e, 8, ALU_ADD, DBT_FIELD(filter.blocks), 1);
+	emit_alu_imm(e, 8, ALU_ADD, DBT_FIELD(filter.instructions), b->insns);
+	uint8_t *back = e->at;
+	for (unsigned i = 0; i < n; i++)
+		dbt_emit_site(t, SITE_BLOCK, b->uop, odd[i])->back = back;
 }
 
 /* Functional code is entered with budget left, and goes back at once when that would be gone behind it: so no block looks at the budget again before it jumps to the next. */
@@ -73,8 +126,10 @@ static void translate_entry_observed(struct translation *t)
 	struct emit *e = t->e;
 	emit_op(e, 8, OP_TEST, DBT_BUDGET, emit_register(DBT_BUDGET));
 	emit_patch(emit_jump_if(e, CC_LE), t->d->exit_stale);
-	emit_alu_imm(e, 4, ALU_CMP, DBT_FIELD(attention), 0);
-	emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_stale);
+	if (t->d->hook) { /* it may ask for attention; who else does leaves a stamp that no block has */
+		emit_alu_imm(e, 4, ALU_CMP, DBT_FIELD(attention), 0);
+		emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_stale);
+	}
 	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(block));
 	if (t->d->hook)
 		translate_call(t, t->b->uop, (uint64_t)(uintptr_t)translate_observe, false);

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { SPARE_SLOTS = 2 }; /* a pair is written before the limit is looked at */
+enum { SPARE_SLOTS = 2 + 2 }; /* a pair is written before the limit is looked at, and what was left out when the batch ends */
 
 bool event_sink_create(struct event_sink *s, size_t capacity)
 {
@@ -66,14 +66,19 @@ static uint64_t skipped_take(uint64_t *count)
 	return n;
 }
 
-/* Writes EV_SKIPPED in a spare slot, if there is anything to tell. */
+/* Writes EV_SKIPPED and EV_SKIPPED_CODE in spare slots, if there is anything to tell. */
 static bool skipped_write(struct event_sink *s)
 {
 	struct event_filter *f = s->filter;
+	unsigned flags = f && f->user ? EVF_USER : 0;
 	if (!f || !(f->accesses | f->blocks))
 		return false;
 	uint64_t blocks = skipped_take(&f->blocks);
-	event_write(s->next++, EV_SKIPPED, 0, 0, (uint32_t)skipped_take(&f->accesses), blocks << 32 | skipped_take(&f->instructions));
+	event_write(s->next++, EV_SKIPPED, flags, 0, (uint32_t)skipped_take(&f->accesses), blocks << 32 | skipped_take(&f->instructions));
+	if (f->taken | f->lines) {
+		event_write(s->next++, EV_SKIPPED_CODE, flags, 0, (uint32_t)skipped_take(&f->taken), f->lines);
+		f->lines = 0;
+	}
 	return true;
 }
 
@@ -92,18 +97,6 @@ void event_drain(struct event_sink *s)
 		batch_consume(s);
 }
 
-void event_settle(struct event_sink *s)
-{
-	s->live = false;
-	while (skipped_write(s))
-		if (s->next > s->limit)
-			batch_consume(s);
-	if (s->filter)
-		event_filter_empty(s->filter);
-}
-
-/* ---- what stays in the filter ---- */
-
 static void put_one(struct event_sink *s, uint64_t head, uint64_t addr)
 {
 	struct event *at = s->next++;
@@ -112,6 +105,30 @@ static void put_one(struct event_sink *s, uint64_t head, uint64_t addr)
 	if (s->next > s->limit)
 		event_drain(s);
 }
+
+/* Where blocks that were left out have led. */
+static void skipped_lead(struct event_sink *s)
+{
+	struct event_filter *f = s->filter;
+	if (f->next == f->told)
+		return;
+	f->told = f->next;
+	put_one(s, EV_SKIPPED_TO, f->next);
+}
+
+void event_settle(struct event_sink *s)
+{
+	s->live = false;
+	if (!s->filter)
+		return;
+	while (skipped_write(s))
+		if (s->next > s->limit)
+			batch_consume(s);
+	skipped_lead(s);
+	event_filter_empty(s->filter);
+}
+
+/* ---- what stays in the filter ---- */
 
 void event_put_access(struct event_sink *s, uint64_t head, uint64_t gva, uint64_t addend)
 {
@@ -122,21 +139,30 @@ void event_put_access(struct event_sink *s, uint64_t head, uint64_t gva, uint64_
 	}
 }
 
-void event_put_block(struct event_sink *s, unsigned flags, unsigned insns, uint32_t id, uint64_t pc)
+static bool block_skipped(struct event_sink *s, unsigned flags, unsigned insns, unsigned bytes, uint32_t id, uint64_t pc)
+{
+	struct event_filter *f = s->filter;
+	if (f->user == (bool)(flags & EVF_USER))
+		return !(flags & EVF_STRADDLE) && id != UINT32_MAX && event_filter_block_hit(f, pc, bytes, insns);
+	event_settle(s); /* others pay from here on */
+	return false;
+}
+
+void event_put_block(struct event_sink *s, unsigned flags, unsigned insns, unsigned bytes, uint32_t id, uint64_t pc)
 {
 	struct event block;
 	uint64_t head;
-	if (!s->on)
+	if (!s->on || (s->filter && block_skipped(s, flags, insns, bytes, id, pc)))
 		return;
+	if (s->filter)
+		skipped_lead(s);
 	event_write(&block, EV_BLOCK, flags, insns, id, pc);
 	memcpy(&head, &block, sizeof head);
 	put_one(s, head, pc);
-	if (!s->filter)
-		return;
-	event_filter_fetch(s->filter, pc, flags & EVF_USER);
-	if (flags & EVF_STRADDLE)
-		event_filter_fetch(s->filter, (pc | 0xfff) + 1, flags & EVF_USER);
-	s->live = true;
+	if (s->filter) {
+		event_filter_block(s->filter, pc, bytes, flags & EVF_USER);
+		s->live = true;
+	}
 }
 
 const char *sensitive_name(enum sensitive s)

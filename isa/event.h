@@ -53,7 +53,9 @@ enum event_kind { /* ORDER EVENT: numbers are stored in traces; append only, wit
 	EV_TC_JUMP,      /* BT executed an indirect branch through its hash table: id = 0; addr = hpa of the hash slot */
 	EV_TC_FETCH,     /* the next EV_BLOCK executes from the translation cache: addr = hpa of its fragment; id = its bytes; aux = extra instructions it has over the guest's */
 	EV_TLB_FLUSH,    /* id = enum tlb_flush (tlb/tlb_flush.h), aux = vpid, addr = gva | pcid as the scope says */
-	EV_SKIPPED,      /* what the filter left out since the last one, for consumers that allow it: id = loads, stores and RMWs; addr = blocks << 32 | their instructions */
+	EV_SKIPPED,      /* what the filter left out since the last one, for consumers that allow it: id = loads, stores and RMWs; addr = blocks << 32 | their instructions; flags: EVF_USER */
+	EV_SKIPPED_CODE, /* of these blocks: id = entered by a jump; addr = lines that were not the last one of the block before; flags: EVF_USER */
+	EV_SKIPPED_TO,   /* the last of them ended in front of addr */
 	EV_KIND_COUNT
 };
 
@@ -150,8 +152,8 @@ static inline void event_put2(struct event_sink *s, enum event_kind kind, unsign
 
 /* The same for what may stay in the filter: a load, store or RMW within a page, whose bytes are at gva + addend; `head`: the first 8 bytes of the event. */
 void event_put_access(struct event_sink *s, uint64_t head, uint64_t gva, uint64_t addend);
-/* EV_BLOCK of a block that no hook of a VMM knows of. */
-void event_put_block(struct event_sink *s, unsigned flags, unsigned insns, uint32_t id, uint64_t pc);
+/* EV_BLOCK of a block of `bytes` that no hook of a VMM knows of; or nothing, where the filter knows it. */
+void event_put_block(struct event_sink *s, unsigned flags, unsigned insns, unsigned bytes, uint32_t id, uint64_t pc);
 
 /* ---- the block dictionary: what EV_BLOCK.id stands for ---- */
 enum block_end { /* how a block ends */

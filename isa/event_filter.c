@@ -16,6 +16,7 @@ void event_filter_empty(struct event_filter *f)
 	entries_empty(f);
 	memset(f->page, 0xff, sizeof f->page);
 	memset(f->fetch, 0xff, sizeof f->fetch);
+	memset(f->code, 0xff, sizeof f->code);
 }
 
 void event_filter_create(struct event_filter *f, const struct event_filter_shape *shape)
@@ -49,6 +50,7 @@ void event_filter_doubt(struct event_filter *f)
 	event_filter_empty(f);
 }
 
+static bool any_large(const struct event_filter *f) { return f->large_low <= f->large_high; }
 static bool page_may_be_large(const struct event_filter *f, uint64_t page) { return page >= f->large_low && page <= f->large_high; }
 /* Whether two pages may lie in different entries of an array for large pages. */
 static bool pages_rival(const struct event_filter *f, uint64_t page, uint64_t other) { return other != FILTER_NONE && page_may_be_large(f, other) && (page ^ other) >> LARGE_REGION; }
@@ -90,7 +92,7 @@ static bool page_touch(struct event_filter *f, uint64_t gva, bool write, bool us
 	if ((write ? f->page[slot].write : f->page[slot].read) == page)
 		return true;
 	bool certain = page_certain(f, gva, write, user); /* ORDER: enum access */
-	for (unsigned i = 0; (!certain || page_may_be_large(f, page)) && i < f->shape.pages; i++)
+	for (unsigned i = 0; (certain ? page_may_be_large(f, page) : any_large(f)) && i < f->shape.pages; i++)
 		if (pages_rival(f, page, f->page[i].read))
 			page_forget(f, i);
 	page_forget(f, slot);
@@ -127,16 +129,60 @@ void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bo
 	e->addend = addend;
 }
 
-void event_filter_fetch(struct event_filter *f, uint64_t gva, bool user)
+/* ---- code ---- */
+
+/* False: the page is not certain. */
+static bool page_fetch(struct event_filter *f, uint64_t gva, bool user)
 {
 	uint64_t page = gva >> 12;
 	if (event_filter_fetched(f, gva))
-		return;
-	bool certain = page_certain(f, gva, 2, user);
-	for (unsigned i = 0; (!certain || page_may_be_large(f, page)) && i < f->shape.fetches; i++)
+		return true;
+	bool certain = page_certain(f, gva, 2, user); /* ORDER: enum access */
+	for (unsigned i = 0; (certain ? page_may_be_large(f, page) : any_large(f)) && i < f->shape.fetches; i++)
 		if (pages_rival(f, page, f->fetch[i]))
 			f->fetch[i] = FILTER_NONE;
 	f->fetch[page & (f->shape.fetches - 1u)] = certain ? page : FILTER_NONE;
 	if (f->shape.granule != 12)
 		entries_empty(f);
+	if (f->doubt) /* a walk may find the page in another frame than before */
+		memset(f->code, 0xff, sizeof f->code);
+	return certain;
+}
+
+void event_filter_block(struct event_filter *f, uint64_t pc, unsigned bytes, bool user)
+{
+	uint64_t last = pc + bytes - 1;
+	bool certain = page_fetch(f, pc, user);
+	if ((pc ^ last) >> 12)
+		certain &= page_fetch(f, last & ~0xfffull, user);
+	f->user = user;
+	f->next = f->told = pc + bytes;
+	f->line = event_filter_line(f, last);
+	if (!f->shape.code)
+		return;
+	for (uint64_t line = event_filter_line(f, pc); line <= f->line; line++)
+		f->code[line & (f->shape.code - 1u)] = line;
+	if (!certain) /* it may have been fetched from nowhere: nobody knows the last line */
+		memset(f->code, 0xff, sizeof f->code);
+}
+
+bool event_filter_block_hit(struct event_filter *f, uint64_t pc, unsigned bytes, unsigned insns)
+{
+	uint64_t first = event_filter_line(f, pc), last = event_filter_line(f, pc + bytes - 1), in_page = 4095 >> f->shape.code_line;
+	if (!event_filter_fetched(f, pc))
+		return false;
+	if (f->shape.code) {
+		for (uint64_t line = first; line <= last; line++)
+			if (f->code[line & (f->shape.code - 1u)] != line)
+				return false;
+		if (f->line != first && !((f->line ^ first) & in_page))
+			return false; /* two pages may map the same line */
+		f->lines += last - first + (f->line != first);
+		f->taken += f->next != pc;
+		f->line = last;
+		f->next = pc + bytes;
+	}
+	f->blocks++;
+	f->instructions += insns;
+	return true;
 }

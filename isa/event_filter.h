@@ -22,7 +22,8 @@ struct event_filter_shape {
 	uint8_t slots;    /* of granules, by the low bits of their number; with lines, at most as many as a page has */
 	uint8_t pages;    /* slots of pages accessed as data */
 	uint8_t fetches;  /* slots of pages that code runs from */
-	bool blocks;      /* blocks are left out, too: one only counts, and fetches its page */
+	uint8_t code;     /* slots of lines that code runs from; 0: a block only counts, and fetches its page */
+	uint8_t code_line; /* log2 of their bytes */
 };
 
 enum filter_answer { FILTER_GONE, FILTER_SMALL, FILTER_LARGE }; /* what the tables say of a page now: not allowed, mapped by 4 KiB, mapped by more */
@@ -37,7 +38,12 @@ struct event_filter {
 	uint64_t key;             /* 1 .. granule - 1: entries of another key are empty */
 	uint64_t accesses;        /* left out since the last EV_SKIPPED */
 	uint64_t blocks, instructions;
+	uint64_t taken, lines;    /* of these blocks: entered by a jump, not from above; lines of theirs that were not the last line of the block before */
+	uint64_t next, line;      /* where the last block ends, and its last line's number */
+	uint64_t told;            /* `next` as the consumer has it */
+	bool user;                /* whose blocks those are */
 	uint64_t fetch[FILTER_PAGES]; /* page numbers */
+	uint64_t code[FILTER_SLOTS];  /* line numbers */
 	struct { uint64_t read, write; } page[FILTER_PAGES]; /* page numbers */
 	struct event_filter_shape shape;
 	uint32_t mask;            /* of granules: at least 1, so that an access that straddles two meets the first one's slot with the second one's tag, and misses */
@@ -64,8 +70,8 @@ void event_filter_doubt(struct event_filter *f);
 static inline void event_filter_trust(struct event_filter *f) { f->doubt = false; }
 /* An access of `size` bytes within a page has been written. */
 void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bool write, bool user, uint64_t addend);
-/* A fetch of a page has been written. */
-void event_filter_fetch(struct event_filter *f, uint64_t gva, bool user);
+/* A block of `bytes` has been written. */
+void event_filter_block(struct event_filter *f, uint64_t pc, unsigned bytes, bool user);
 /* Whether an access need not be written: then it has been counted. What emitted code does. */
 static inline bool event_filter_hit(struct event_filter *f, uint64_t gva, unsigned size, bool write)
 {
@@ -74,5 +80,9 @@ static inline bool event_filter_hit(struct event_filter *f, uint64_t gva, unsign
 	f->accesses += hit;
 	return hit;
 }
+/* The same of a block, which must not straddle two pages and must have been of the same user as the last that was written. */
+bool event_filter_block_hit(struct event_filter *f, uint64_t pc, unsigned bytes, unsigned insns);
 static inline bool event_filter_fetched(const struct event_filter *f, uint64_t gva) { return f->fetch[gva >> 12 & (f->shape.fetches - 1u)] == gva >> 12; }
+/* Lines of a block, numbers of the first and last. */
+static inline uint64_t event_filter_line(const struct event_filter *f, uint64_t gva) { return gva >> f->shape.code_line; }
 #endif

@@ -26,6 +26,8 @@ struct rig {
 	uint64_t seed;
 	unsigned left_out;
 	uint64_t work[WORK]; /* pages in use */
+	uint64_t pc;
+	bool user;
 };
 
 static uint64_t draw(struct rig *r)
@@ -126,7 +128,7 @@ static void access_do(struct rig *r)
 	unsigned size = 1u << draw(r) % 5, times = draw(r) % 4 ? 1 : 3;
 	if ((gva & 4095) + size > 4096)
 		gva -= size;
-	uint64_t head = kind | EVF_USER << 8 | size << 16;
+	uint64_t head = kind | (r->user ? EVF_USER << 8 : 0) | size << 16;
 	for (unsigned n = 0; n < times; n++)
 		for (unsigned i = 0; i < 2; i++) {
 			struct side *s = &r->side[i];
@@ -138,22 +140,19 @@ static void access_do(struct rig *r)
 		}
 }
 
+/* Blocks here and there, in lines and pages that are used often, some one behind the other. */
 static void block_do(struct rig *r)
 {
 	uint32_t id = (uint32_t)(draw(r) % 30);
-	uint64_t pc = address_draw(r);
+	uint64_t pc = draw(r) & 1 ? r->pc : address_draw(r);
 	for (unsigned times = draw(r) % 3 + 1; times--;)
 		for (unsigned i = 0; i < 2; i++) {
-			struct side *s = &r->side[i];
 			bool straddle = (pc & 4095) + id + 1 > 4096;
-			if (s->filtered && s->filter.shape.blocks && !straddle && event_filter_fetched(&s->filter, pc)) {
-				s->filter.blocks++;
-				s->filter.instructions += id + 1;
-				r->left_out++;
-				continue;
-			}
-			event_put_block(&s->sink, EVF_USER | (straddle ? EVF_STRADDLE : 0), id + 1, id, pc);
+			uint64_t before = r->side[i].filter.blocks;
+			event_put_block(&r->side[i].sink, (r->user ? EVF_USER : 0) | (straddle ? EVF_STRADDLE : 0), id + 1, id + 1, id, pc);
+			r->left_out += r->side[i].filter.blocks > before;
 		}
+	r->pc = draw(r) % 4 ? pc + id + 1 : pc;
 }
 
 /* A change of tables: everything is drained, and what follows is in doubt. The translations live on unless a flush follows. */
@@ -180,6 +179,8 @@ static void other_do(struct rig *r)
 		{ .kind = EV_TC_FETCH, .id = 8, .aux = 2, .addr = 0x3f0000 },
 	};
 	const struct event *e = &some[draw(r) % (sizeof some / sizeof *some)];
+	if (e->kind == EV_EXCEPTION)
+		r->user = !r->user;
 	for (unsigned i = 0; i < 2; i++) {
 		event_put(&r->side[i].sink, e->kind, e->flags, e->aux, e->id, e->addr);
 		if (e->kind == EV_TC_FETCH)

@@ -18,12 +18,6 @@ static enum tlb_flush register_scope(const struct cpu *cpu, enum context_change 
 	return moved & cpu->cr4 & CR4_SMEP ? TLB_FLUSH_PCID : TLB_FLUSH_KINDS;
 }
 
-/* Entries made under one are right under the other, but for root and PCID. */
-static bool same_rules(const struct paging *a, const struct paging *b)
-{
-	return a->format == b->format && a->wp == b->wp && a->nxe == b->nxe && a->smep == b->smep && a->smap == b->smap && a->pse == b->pse && a->pge == b->pge;
-}
-
 void flush_context(struct mmu *mmu, struct cpu *cpu, const struct paging *before, const struct paging *now, enum context_change why, uint64_t old_value, bool no_flush, bool emit)
 {
 	bool pcide = (cpu->cr4 & CR4_PCIDE) && (cpu->efer & EFER_LMA);
@@ -33,7 +27,7 @@ void flush_context(struct mmu *mmu, struct cpu *cpu, const struct paging *before
 		scope = pcide ? TLB_FLUSH_PCID : TLB_FLUSH_VPID_NOGLOBAL;
 	if (scope != TLB_FLUSH_KINDS)
 		flush_emit(mmu, now, scope, scope == TLB_FLUSH_PCID ? now->pcid : 0, emit);
-	if (!same_rules(before, now) || (scope != TLB_FLUSH_KINDS && why != CONTEXT_CR3)) {
+	if (!paging_same_rules(before, now) || (scope != TLB_FLUSH_KINDS && why != CONTEXT_CR3)) {
 		mmu_flush_all(mmu, cpu);
 		mmu_set_context(mmu, cpu, key, false);
 	} else if (why == CONTEXT_CR3 || before->root != now->root || before->pcid != now->pcid) {

@@ -28,13 +28,20 @@ static void filter_empty(const struct mmu *mmu)
 		event_filter_empty(filter_of(mmu));
 }
 
+/* Without paging no model walks. */
+static bool filter_matters(const struct mmu *mmu)
+{
+	const struct paging *p = filter_of(mmu) && mmu->part ? mmu->part->hardware_paging(mmu->part_self) : NULL;
+	return p && (p->format != PAGING_IDENTITY || p->space);
+}
+
 void mmu_doubt(struct mmu *mmu, uint64_t hpa)
 {
 	const void *word = phys_ptr(mmu->phys, hpa & ~7ull, 8);
 	uint64_t old = 0;
 	if (word)
 		memcpy(&old, word, sizeof old);
-	if (old && filter_of(mmu)) /* nothing was translated through nothing */
+	if (old && filter_matters(mmu)) /* nothing was translated through nothing */
 		event_filter_doubt(filter_of(mmu));
 }
 
@@ -147,7 +154,7 @@ void mmu_set_context(struct mmu *mmu, struct cpu *cpu, uint64_t key, bool keep)
 {
 	if (filter_of(mmu) && !keep)
 		event_filter_trust(filter_of(mmu));
-	else if (filter_of(mmu) && !mmu_context_unchanged(mmu, key))
+	else if (filter_matters(mmu) && !mmu_context_unchanged(mmu, key))
 		event_filter_doubt(filter_of(mmu));
 	softtlb_context_enter(mmu->softtlb, key, keep, mmu->table_changes);
 	mmu_moved(mmu, cpu);
@@ -392,10 +399,13 @@ static void mmu_context_changed(void *self, struct cpu *cpu, enum context_change
 	drain(mmu); /* consumers walk what hardware_paging() gives: what they have not seen yet belongs to the old one */
 	if (why == CONTEXT_RESET)
 		mmu_flush_all(mmu, cpu);
-	else if (why != CONTEXT_CR3 && filter_of(mmu)) /* other rules */
-		event_filter_doubt(filter_of(mmu));
-	if (mmu->part)
+	if (mmu->part) {
+		struct paging before = *mmu->part->hardware_paging(mmu->part_self);
+		unsigned slot = mmu->softtlb->now->slot;
 		mmu->part->context_changed(mmu->part_self, mmu, cpu, why, old_value, no_flush);
+		if (slot == mmu->softtlb->now->slot && filter_matters(mmu) && !paging_same_rules(&before, mmu->part->hardware_paging(mmu->part_self)))
+			event_filter_doubt(filter_of(mmu));
+	}
 	mmu_moved(mmu, cpu);
 }
 

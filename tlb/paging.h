@@ -100,6 +100,12 @@ bool paging_walk(const struct paging *p, const struct walk_memory *mem, uint64_t
  */
 bool paging_walk_plain(const struct paging *p, const struct walk_memory *mem, uint64_t gva, struct walk_request rq, struct walk *out);
 
+/* Entries made under one are right under the other, but for root and PCID. */
+static inline bool paging_same_rules(const struct paging *a, const struct paging *b)
+{
+	return a->format == b->format && a->wp == b->wp && a->nxe == b->nxe && a->smep == b->smep && a->smap == b->smap && a->pse == b->pse && a->pge == b->pge;
+}
+
 /* What paging the guest's control registers ask for, over `space` (PAGING_IDENTITY when CR0.PG is 0). Reads PDPTEs through the walker for PAE. */
 void paging_from_registers(const struct cpu *cpu, const struct walk_memory *mem, const struct paging *space, struct paging *out);
 /* False when a PAE PDPTE has reserved bits set: MOV CR3 raises #GP(0) then. */

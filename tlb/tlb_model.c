@@ -414,6 +414,25 @@ void tlb_model_skipped(struct tlb_model *m, const struct paging *p, uint64_t acc
 	m->fast.stats.l1i_access += fetches;
 }
 
+bool tlb_model_peek(const struct tlb_model *m, const struct paging *p, uint64_t gva, uint64_t *hpa)
+{
+	const struct tlb_level *l = &m->level[LEVEL_L1I];
+	const uint8_t shift[4] = { 12, large_is_4m(p) ? 22 : 21, 30 };
+	*hpa = gva;
+	if (paging_off(p))
+		return true;
+	for (uint32_t left = l->held; left; left &= left - 1) { /* as level_lookup() */
+		unsigned at = (unsigned)__builtin_ctz(left);
+		const struct tlb_array *a = &l->array[at >> 2];
+		uint32_t slot = tlb_array_find(a, tlb_tag(gva, shift[at & 3]), m->tags);
+		if (slot == UINT32_MAX)
+			continue;
+		*hpa = a->entry[slot].base | (gva & ((1ull << a->entry[slot].shift) - 1));
+		return true;
+	}
+	return false;
+}
+
 /* ---- statistics ---- */
 
 const struct tlb_stats *tlb_model_stats(const struct tlb_model *m) { return &m->fast.stats; }

@@ -107,6 +107,8 @@ void tlb_model_flush(struct tlb_model *m, enum tlb_flush kind, unsigned vpid, ui
 bool tlb_model_filter(const struct tlb_model *m, struct event_filter_shape *shape);
 /* Accesses that the filter left out: hits in the first level. */
 void tlb_model_skipped(struct tlb_model *m, const struct paging *p, uint64_t accesses, uint64_t fetches);
+/* Where the first level has the code at gva; touches nothing. False: it has not. */
+bool tlb_model_peek(const struct tlb_model *m, const struct paging *p, uint64_t gva, uint64_t *hpa);
 const struct tlb_stats *tlb_model_stats(const struct tlb_model *m);
 /* The i-th statistic by name ("l1d.miss", "walk.refs", "walk.host.level2", ...); false: no more. */
 bool tlb_model_stat(const struct tlb_model *m, unsigned i, const char **name, uint64_t *value);

@@ -223,6 +223,25 @@ static void delivery_charge(struct timing *t, uint64_t sequence)
 	t->next_pc = ~0ull;
 }
 
+/* What the filter left out: hits in the first level of everything. */
+static void skipped_count(struct timing *t, const struct paging *p, const struct event *e)
+{
+	enum cause guest = e->flags & EVF_USER ? CAUSE_GUEST_USER : CAUSE_GUEST_KERNEL;
+	uint64_t hpa = e->addr - 1;
+	if (e->kind == EV_SKIPPED) {
+		t->memory.l1d.access += e->id;
+		tlb_model_skipped(t->tlb, p, e->id, e->addr >> 32);
+		t->instructions += (uint32_t)e->addr;
+		t->milli[guest] += (uint64_t)(uint32_t)e->addr * t->preset.milli_cpi;
+	} else if (e->kind == EV_SKIPPED_CODE) {
+		timing_charge(t, guest, (uint64_t)e->id * t->preset.branch_taken);
+		t->memory.l1i.access += e->addr;
+	} else {
+		t->next_pc = e->addr;
+		t->fetch_line = tlb_model_peek(t->tlb, p, hpa, &hpa) ? hpa >> t->memory.l1i.line_shift : ~0ull;
+	}
+}
+
 /* Everything but blocks and guest data. */
 static void event_consume_slow(struct timing *t, const struct paging *p, const struct event *e, uint64_t sequence)
 {
@@ -248,10 +267,7 @@ static void event_consume_slow(struct timing *t, const struct paging *p, const s
 		t->tc_extra = e->aux;
 		break;
 	case EV_TLB_FLUSH: tlb_model_flush(t->tlb, (enum tlb_flush)e->id, e->aux, e->addr, p); break;
-	case EV_SKIPPED:
-		t->memory.l1d.access += e->id;
-		tlb_model_skipped(t->tlb, p, e->id, 0);
-		break;
+	case EV_SKIPPED: case EV_SKIPPED_CODE: case EV_SKIPPED_TO: skipped_count(t, p, e); break;
 	case EV_VALUE: case EV_STATE: case EV_HYPERCALL: case EV_IRQ_RAISED: case EV_DEVICE: /* take no time, and do not come between an instruction and its exit */
 		t->refund_at += t->refund_at == sequence;
 		break;
@@ -477,7 +493,7 @@ ALWAYS bool event_fast(struct timing *t, struct lane *l, const struct paging *p,
 ALWAYS bool event_adds(unsigned kind)
 {
 	const uint64_t guest = 1ull << EV_VALUE | 1ull << EV_REP | 1ull << EV_SENSITIVE | 1ull << EV_IRQ_RAISED | 1ull << EV_STATE | 1ull << EV_IDLE | 1ull << EV_DEVICE | 1ull << EV_HYPERCALL;
-	return kind >= EV_EXIT ? kind != EV_TC_FETCH : guest >> kind & 1;
+	return kind >= EV_EXIT ? kind != EV_TC_FETCH && kind != EV_SKIPPED_TO : guest >> kind & 1;
 }
 
 /* Whether an event that event_fast() leaves alone may reach below L1, or reads the sums. */
@@ -533,13 +549,24 @@ static const struct event *tags_settle(struct timing *t, const struct paging *p,
 	return e;
 }
 
+/* Slots for the lines of a cache: its sets as far as they are chosen within a page. */
+static uint8_t cache_slots(const struct cache *c)
+{
+	uint64_t lines = 4096u >> c->line_shift, sets = c->power ? c->sets : 1, slots = sets < lines ? sets : lines;
+	return (uint8_t)(slots < FILTER_SLOTS ? slots : FILTER_SLOTS);
+}
+
 /* A hit in the most recent line of a set changes nothing but its dirty bit, and costs nothing. Walks go through L1D, too, so lines are forgotten where a page may be walked. */
 bool core_fixed_filter(const struct timing *t, struct event_filter_shape *shape)
 {
-	const struct cache *c = &t->memory.l1d;
-	uint64_t lines = c->line_shift < 12 ? 4096u >> c->line_shift : 1, sets = c->power ? c->sets : 1, slots = sets < lines ? sets : lines;
-	*shape = (struct event_filter_shape){ .granule = (uint8_t)(c->line_shift < 12 ? c->line_shift : 12), .slots = (uint8_t)(slots < FILTER_SLOTS ? slots : FILTER_SLOTS) };
-	return c->line_shift < 12 && tlb_model_filter(t->tlb, shape);
+	const struct cache *d = &t->memory.l1d, *i = &t->memory.l1i;
+	if (d->line_shift >= 12 || i->line_shift >= 12 || !tlb_model_filter(t->tlb, shape))
+		return false;
+	shape->granule = (uint8_t)d->line_shift;
+	shape->slots = cache_slots(d);
+	shape->code = cache_slots(i);
+	shape->code_line = (uint8_t)i->line_shift;
+	return true;
 }
 
 /* Many misses in the last batch: as many in this one. Where the two ways cross was measured (README.md). */

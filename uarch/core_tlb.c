@@ -145,7 +145,7 @@ static void events_unpaged(struct timing *t, const struct paging *p, const struc
 
 bool core_tlb_filter(const struct timing *t, struct event_filter_shape *shape)
 {
-	*shape = (struct event_filter_shape){ .granule = 12, .blocks = true };
+	*shape = (struct event_filter_shape){ .granule = 12 };
 	if (!tlb_model_filter(t->tlb, shape))
 		return false;
 	shape->slots = shape->pages;
