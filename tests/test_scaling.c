@@ -3,6 +3,7 @@
  * costs real memory only where it was touched. A guest that writes ever new code does not fill real memory with what is remembered of it, and forgetting that changes no statistic,
  * neither when it is recorded: the trace then gives block ids again, and replays to every statistic of the run.
  * Reference: the same machines one after another; the kernel's own count of resident pages (/proc/self/statm); the same run with a dictionary that forgets nothing.
+ * test_scaling INSTRUCTIONS: long runs of that many each, for instance 1000000000.
  * Under -fsanitize=thread (CMAKE_C_FLAGS) the first test is the proof that there is no race; the second then measures that sanitizer's own memory, and fails.
  */
 #include "../analysis/results.h"
@@ -266,13 +267,77 @@ static void test_endless_recording(void)
 	}
 }
 
-int main(void)
+/* ---- long runs ---- */
+
+#define LONG_GROWS (8u << 20) /* caches of bounded size that are not yet full after a quarter of so short a run; given more instructions, next to nothing */
+
+struct watch { uint64_t settled_at, settled, last; }; /* resident bytes at an instruction count, and now */
+
+static bool watch_look(void *self, uint64_t instructions)
 {
+	struct watch *w = self;
+	w->last = resident_bytes();
+	if (instructions < w->settled_at || !w->settled)
+		w->settled = w->last;
+	return true;
+}
+
+static void long_run(struct machine *m, uint64_t instructions, const char *what)
+{
+	struct watch w = { .settled_at = instructions / 4 };
+	machine_set_progress(m, watch_look, &w);
+	machine_run(m);
+	uint64_t ran = machine_cpu(m)->icount, grown = w.last > w.settled ? w.last - w.settled : 0;
+	machine_destroy(m);
+	CU_ASSERT(ran >= instructions);
+	CU_ASSERT(grown < LONG_GROWS);
+	if (ran < instructions || grown >= LONG_GROWS)
+		printf("  %s: %llu instructions, grew by %llu KiB in the last three quarters\n", what, (unsigned long long)ran, (unsigned long long)grown >> 10);
+}
+
+static uint64_t long_instructions = 20000000;
+
+/* Code that never was, page tables built and torn down, processes that come and go: what the simulator remembers of them must not grow without bound. */
+static void test_long_runs(void)
+{
+	static const char *const commands[] = { "init=ptstorm n=1000000 pages=128", "init=execs n=1000000", "init=forkwait n=1000000" };
+	static const unsigned kinds[] = { TECHNIQUE_NATIVE, TECHNIQUE_SHADOW, TECHNIQUE_NESTED_EPT, TECHNIQUE_BT };
+	for (unsigned i = 0; i < 2 * 4; i++) {
+		struct machine_config c;
+		char error[400] = "", what[160];
+		guest_config(&c, &techniques[kinds[i % 4]], i & 1 ? 32 : 64, commands[i % 3], 16);
+		snprintf(c.core, sizeof c.core, "fixed");
+		snprintf(c.engine, sizeof c.engine, "%s", i < 4 ? "dbt" : "threaded");
+		snprintf(what, sizeof what, "%.60s, %s, %s", c.cmdline, c.technique, c.engine);
+		c.max_instructions = long_instructions;
+		c.block_cache_bytes = 8u << 20;
+		struct machine *m = machine_create(&c, error, sizeof error);
+		CU_ASSERT_FATAL(m && machine_load(m, error, sizeof error));
+		long_run(m, long_instructions, what);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		struct machine_config c;
+		char what[160];
+		guest_config(&c, &techniques[kinds[i]], 32, "", 4);
+		snprintf(c.core, sizeof c.core, "fixed");
+		snprintf(c.engine, sizeof c.engine, "%s", i & 1 ? "threaded" : "dbt");
+		snprintf(what, sizeof what, "code without end, %s, %s", c.technique, c.engine);
+		c.max_instructions = long_instructions / 4;
+		c.block_cache_bytes = 4u << 20;
+		long_run(guest_make(&c, 1, UINT32_MAX), long_instructions / 4, what);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1)
+		long_instructions = strtoull(argv[1], NULL, 0);
 	CU_initialize_registry();
 	CU_pSuite s = CU_add_suite("scaling", NULL, NULL);
 	CU_add_test(s, "machines on threads", test_threads);
 	CU_add_test(s, "memory is what was touched", test_memory);
 	CU_add_test(s, "code without end", test_endless_code);
+	CU_add_test(s, "long runs", test_long_runs);
 	CU_add_test(s, "code without end, recorded", test_endless_recording);
 	CU_basic_run_tests();
 	unsigned failures = CU_get_number_of_failures();
