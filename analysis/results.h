@@ -57,6 +57,8 @@ static const double sampling_confidences[SAMPLING_CONFIDENCES] = { 0.95, 0.997 }
 const struct result_estimate *sampling_estimate(const struct run_result *r, const char *name);
 /* Of the interval around e->mean; NaN: not known. */
 double sampling_half_width(const struct run_result *r, const struct result_estimate *e, double confidence);
+/* How many windows would bring the interval of all cycles to +- `relative` of them (SMARTS, section 3: the error falls as the square root); 0: not known, or nothing to gain. */
+uint64_t sampling_windows_wanted(const struct run_result *r, double relative, double confidence);
 /* Schedule, estimates and bounds; nothing for a run that was not sampled. */
 void sampling_print(FILE *out, const struct run_result *r);
 

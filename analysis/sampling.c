@@ -52,6 +52,13 @@ static bool estimate_shown(const char *name)
 	return !strcmp(name, "cycles") || !strncmp(name, "cause.", 6);
 }
 
+uint64_t sampling_windows_wanted(const struct run_result *r, double relative, double confidence)
+{
+	const struct result_estimate *e = sampling_estimate(r, "cycles");
+	double half = e ? sampling_half_width(r, e, confidence) : NAN, share = e && e->mean > 0 ? half / (relative * e->mean) : NAN;
+	return share > 0 ? (uint64_t)ceil((double)r->sampling.windows * share * share) : 0; /* NaN is not */
+}
+
 static void bound_print(FILE *out, const struct run_result *r)
 {
 	const struct result_estimate *e = sampling_estimate(r, "cycles");
@@ -64,6 +71,9 @@ static void bound_print(FILE *out, const struct run_result *r)
 			fprintf(out, ", +- %.0f (%.2f%%) with %g %% confidence", half, 100 * half / (double)r->cycles, 100 * sampling_confidences[i]);
 	}
 	fputc('\n', out);
+	uint64_t wanted = sampling_windows_wanted(r, 0.03, 0.997);
+	if (wanted > r->sampling.windows)
+		fprintf(out, "  +- 3%% with 99.7 %% confidence would take some %" PRIu64 " windows: make sampling.interval smaller, or the run longer\n", wanted);
 }
 
 void sampling_print(FILE *out, const struct run_result *r)

@@ -19,10 +19,10 @@
  */
 struct sampling_config {
 	bool on;
-	uint64_t interval;               /* default 200,000 */
-	uint64_t warmup;                 /* default 20,000; interval - window or more: the models are always warm */
+	uint64_t interval;               /* default 400,000 */
+	uint64_t warmup;                 /* default 80,000; interval - window or more: the models are always warm (functional warming) */
 	uint64_t window;                 /* default 5,000; interval: everything is measured */
-	uint64_t head;                   /* measured whole at the start, for booting is like nothing that follows; default 1,000,000 */
+	uint64_t head;                   /* measured whole at the start, for booting is like nothing that follows, and large caches fill in it; default 20,000,000 */
 	uint64_t seed;                   /* where in the interval the window lies: each seed has its place */
 };
 

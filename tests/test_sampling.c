@@ -171,7 +171,7 @@ static void test_skipping(void)
 static void test_same_run(void)
 {
 	static const struct { unsigned buffer; uint64_t batch; const char *engine; unsigned softtlb; } rows[] = { { 4096, 1u << 22, "threaded", 4096 }, { 2, 1u << 22, "threaded", 4096 },
-		{ 4096, 500, "threaded", 1 }, { 64, 777, "switch", 64 } };
+		{ 4096, 500, "threaded", 1 }, { 64, 777, "switch", 64 }, { 4096, 1u << 22, "dbt", 4096 }, { 64, 999, "dbt", 16 } };
 	for (unsigned t = 0; t < TECHNIQUES; t++) {
 		struct run_result *first = NULL;
 		for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -276,6 +276,23 @@ static void test_student(void)
 	CU_ASSERT_EQUAL(statistics_half_width(0, 1, 0.95), 0);
 }
 
+/* Four times the windows halve an interval. */
+static void test_windows_wanted(void)
+{
+	struct run_result *r = calloc(1, sizeof *r);
+	CU_ASSERT_FATAL(r != NULL);
+	r->sampling.windows = 1000000;
+	r->sampling.estimates = 1;
+	snprintf(r->sampling.estimate[0].name, sizeof r->sampling.estimate[0].name, "cycles");
+	r->sampling.estimate[0].mean = 2;
+	r->sampling.estimate[0].error = 0.04 / 2.9677; /* +- 2 % with 99.7 % */
+	CU_ASSERT_DOUBLE_EQUAL((double)sampling_windows_wanted(r, 0.02, 0.997), 1e6, 2e3);
+	CU_ASSERT_DOUBLE_EQUAL((double)sampling_windows_wanted(r, 0.01, 0.997), 4e6, 8e3);
+	r->sampling.windows = 1;
+	CU_ASSERT_EQUAL(sampling_windows_wanted(r, 0.01, 0.997), 0);
+	free(r);
+}
+
 int main(void)
 {
 	CU_initialize_registry();
@@ -288,6 +305,7 @@ int main(void)
 	CU_add_test(s, "refusals", test_refusals);
 	CU_add_test(s, "a run too short", test_short_run);
 	CU_add_test(s, "Student's t", test_student);
+	CU_add_test(s, "windows wanted", test_windows_wanted);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
 	unsigned failures = CU_get_number_of_failures();
