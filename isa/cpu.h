@@ -119,6 +119,7 @@ struct x87_image {
 	uint8_t st[8][16]; /* 10 bytes used */
 };
 
+enum { ATTENTION_TIME = 2 }; /* cpu->attention: time may have come; what runs is not cut short for it */
 enum cpu_stop { /* why an engine came back */
 	CPU_RUNNING,
 	CPU_HALTED,       /* HLT: until an interrupt */
@@ -142,7 +143,8 @@ struct cpu {
 	const struct uop *at;     /* the micro-op that entered a slow path: precise faults come from it */
 	struct block *block;      /* and its block */
 	uint64_t stamp;           /* chains to blocks of this stamp are valid: epoch and tag of `mem`, 0 while attention is wanted (isa/block.h) */
-	uint32_t attention;       /* engines leave at the next block boundary when non-zero (stop, interrupt window, HLT, ...) */
+	uint32_t attention;       /* engines leave at the next block boundary when non-zero: 1 (stop, interrupt window, HLT, ...), or ATTENTION_TIME */
+	bool bounded;             /* a deadline ends this batch: what may take longer than an ordinary instruction (an exit, a REP) asks for attention behind it */
 
 	/* ---- flags that are not arithmetic ---- */
 	uint32_t eflags;          /* everything but FLAGS_ARITH; bit 1 set */

@@ -10,6 +10,7 @@
 #include "uop_settle.h"
 
 enum { STRING_CHUNK = 4096 }; /* iterations between looks at budget and attention */
+enum { STRING_SHORT = 8 };    /* iterations that take no longer than an ordinary instruction may */
 
 struct string {
 	enum string_kind kind;
@@ -215,6 +216,8 @@ void help_string(struct cpu *cpu, const struct uop *u)
 static void rep_count(struct cpu *cpu, uint64_t n)
 {
 	event_put(cpu->events, EV_REP, 0, 0, (uint32_t)n, 0);
+	if (cpu->bounded && n > STRING_SHORT)
+		cpu->attention |= ATTENTION_TIME;
 }
 
 /* Runs until done (true), or until budget or attention want the dispatcher (false). */
@@ -233,7 +236,7 @@ static bool rep_run(struct cpu *cpu, const struct string *s)
 		if (string_stops(cpu, s) || n == left)
 			return true;
 		since += n;
-		if (cpu->attention || cpu->block->dead || (cpu->eflags & FLAG_TF) || since >= STRING_CHUNK)
+		if ((cpu->attention & ~ATTENTION_TIME) || cpu->block->dead || (cpu->eflags & FLAG_TF) || since >= STRING_CHUNK)
 			return false;
 	}
 }

@@ -213,18 +213,20 @@ static bool machine_interrupts(struct machine *m)
 /*
  * How many instructions may pass before the engine must come back: as many as cannot reach the next timer deadline, so that its interrupt is taken at the first block boundary at or
  * after it whatever the size of the event buffer (design, decision 3). With an interrupt waiting, one block at a time until the guest takes it. A masked timer interrupts nobody: its
- * rises reach the PIC when somebody looks.
+ * rises reach the PIC when somebody looks. What may take longer than timing_worst_block() says of an instruction, an exit or a REP, ends the batch behind it (cpu->bounded).
  */
 static int64_t machine_batch(struct machine *m, bool waiting)
 {
 	uint64_t left = m->config.max_instructions - m->cpu.icount, fruit = m->config.max_instructions - (m->idle + m->fruitless) / IDLE_PER_INSTRUCTION;
 	uint64_t deadline = machine_devices_deadline(m), now = m->time, batch = left < m->config.batch ? left : m->config.batch;
+	bool timed = deadline != UINT64_MAX && pics_listens(&m->devices.pics, 0);
 	batch = fruit < batch ? fruit : batch; /* each unit of it may be fruitless: the run must end at the same boundary whatever config.batch is */
 	if (m->sampling && sampling_left(m) < batch)
 		batch = sampling_left(m);
+	m->cpu.bounded = timed && m->keeps_time;
 	if (waiting)
 		return 1;
-	if (deadline != UINT64_MAX && pics_listens(&m->devices.pics, 0)) {
+	if (timed) {
 		uint64_t room = deadline > now ? deadline - now : 0;
 		uint64_t safe = m->sampling ? sampling_reach(m, room) : m->keeps_time ? room / timing_worst_block(m->timing) : room;
 		batch = safe < batch ? safe : batch;

@@ -121,6 +121,27 @@ static void variants_run(unsigned technique, unsigned width, const char *cmdline
 	free(variant);
 }
 
+/* An interrupt is taken at the first block boundary at or after its time, however many instructions run in one go: whatever takes long ends a batch. */
+static void deadlines(void)
+{
+	struct machine_config c;
+	struct run_result *one = malloc(sizeof(*one)), *many = malloc(sizeof(*many));
+
+	for (unsigned width = 32; width <= 64; width += 32)
+		for (unsigned t = 0; t < TECHNIQUES; t++) {
+			config_fill(&c, &techniques[t], width, "init=all");
+			snprintf(c.preset_name, sizeof(c.preset_name), "prescott"); /* the longest exits */
+			c.preset = *preset_find(c.preset_name);
+			c.memory_bytes = 32u << 20;
+			result_of(&c, many);
+			c.batch = 1;
+			result_of(&c, one);
+			results_compare(one, many, "with as many instructions in one go as can be");
+		}
+	free(one);
+	free(many);
+}
+
 static void every_technique(const char *cmdline)
 {
 	for (unsigned width = 32; width <= 64; width += 32)
@@ -152,6 +173,7 @@ int main(void)
 	CU_add_test(s, "page-table storm", page_tables);
 	CU_add_test(s, "faults", faults);
 	CU_add_test(s, "preemption", preemption);
+	CU_add_test(s, "deadlines", deadlines);
 	CU_add_test(s, "every way to consume events", consumers);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();

@@ -77,7 +77,7 @@ struct timing *timing_create(const char *core_model, const struct preset *p, con
 void timing_destroy(struct timing *t);
 struct event_consumer *timing_consumer(struct timing *t); /* attach it to the sink */
 uint64_t timing_now(const struct timing *t);              /* cycles so far; drain first */
-uint64_t timing_worst_block(const struct timing *t);      /* cycles that one instruction takes at most, with what its exit entails: bounds a batch before a deadline */
+uint64_t timing_worst_block(const struct timing *t);      /* cycles that one instruction takes at most, but for what its exit entails and for REP: bounds a batch before a deadline */
 uint64_t timing_instructions(const struct timing *t);     /* guest instructions seen in the stream */
 
 struct exit_account { uint64_t count, transition_cycles, handler_cycles; };

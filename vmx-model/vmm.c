@@ -98,8 +98,16 @@ void vmm_store(struct vmm *v, uint64_t hpa, uint64_t value, unsigned bytes)
 	vmm_store_data(v, hpa, value, bytes);
 }
 
+/* Nobody knows how long a handler takes. */
+static void time_passes(struct vmm *v)
+{
+	if (v->cpu && v->cpu->bounded)
+		v->cpu->attention |= ATTENTION_TIME;
+}
+
 void vmm_work(struct vmm *v, enum vmm_work kind, uint32_t instructions)
 {
+	time_passes(v);
 	vmm_event(v, EV_HANDLER, 0, kind, 0);
 	vmm_event(v, EV_VMM_WORK, 0, instructions, 0);
 }
@@ -115,6 +123,7 @@ void vmm_exit_event(struct vmm *v, enum exit_reason r, enum vmm_transition t)
 {
 	v->stats.exits[r]++;
 	vmm_event(v, EV_EXIT, t, r, 0);
+	time_passes(v);
 }
 
 void vmm_entry_event(struct vmm *v, enum exit_reason r, enum vmm_transition t)
