@@ -3,6 +3,7 @@
  * 4.10.4 and 3C 28.4.3) on random streams over many geometries; that the filter in front changes no outcome and no counter, for every organisation and replacement policy of the
  * registries; that walk caches and the nested TLB leave the references that a count by hand leaves.
  */
+#include "../tlb/assoc.h"
 #include "../tlb/tlb_consumer.h"
 #include <CUnit/Basic.h>
 #include <stdio.h>
@@ -598,6 +599,73 @@ static void test_bad_configurations(void)
 	}
 }
 
+/* ---------------------------------------------------------------- what walk caches are made of, against a list */
+
+struct naive_pair { uint64_t key, owner; };
+
+static unsigned keys_find(const struct naive_pair *list, unsigned count, uint64_t key, uint64_t owner)
+{
+	unsigned i = 0;
+	while (i < count && !(list[i].key == key && list[i].owner == owner))
+		i++;
+	return i;
+}
+
+static void keys_remove(struct naive_pair *list, unsigned *count, unsigned at)
+{
+	memmove(list + at, list + at + 1, (--*count - at) * sizeof *list);
+}
+
+/* A list from the least to the most recently used. */
+static void assoc_compare(unsigned lines)
+{
+	struct assoc a;
+	struct naive_pair *list = calloc(lines + 1u, sizeof *list);
+	unsigned count = 0, hits = 0;
+	CU_ASSERT_FATAL(assoc_create(&a, lines));
+	for (unsigned i = 0; i < 30000; i++) {
+		uint64_t key = draw() % (2 * lines + 3), owner = draw() & 3, what = draw() % 64;
+		unsigned at = keys_find(list, count, key, owner);
+		if (what == 0) {
+			uint64_t mask = draw() & 3;
+			assoc_flush(&a, mask, owner);
+			for (unsigned n = count; n-- > 0;)
+				if (!((list[n].owner ^ owner) & mask))
+					keys_remove(list, &count, n);
+		} else if (what < 8) {
+			assoc_drop(&a, key, owner);
+			if (at < count)
+				keys_remove(list, &count, at);
+		} else {
+			bool there = at < count, learns = what & 1;
+			if (there)
+				keys_remove(list, &count, at);
+			else if (learns && count == lines)
+				keys_remove(list, &count, 0);
+			if (there || learns)
+				list[count++] = (struct naive_pair){ key, owner };
+			if (learns)
+				assoc_learn(&a, key, owner);
+			else
+				CU_ASSERT_EQUAL(assoc_find(&a, key, owner), there);
+			hits += there;
+		}
+		CU_ASSERT_EQUAL(a.count, count);
+	}
+	for (unsigned n = 0; n < count; n++)
+		CU_ASSERT_NOT_EQUAL(assoc_index(&a, list[n].key, list[n].owner), ASSOC_NONE);
+	CU_ASSERT(hits > 1000);
+	assoc_destroy(&a);
+	free(list);
+}
+
+static void test_assoc(void)
+{
+	static const unsigned lines[] = { 1, 2, 3, 16, 32, 100 };
+	for (unsigned i = 0; i < sizeof lines / sizeof *lines; i++)
+		assoc_compare(lines[i]);
+}
+
 int main(void)
 {
 	CU_initialize_registry();
@@ -615,6 +683,7 @@ int main(void)
 	CU_add_test(s, "walk cache by address", test_walk_cache_by_address);
 	CU_add_test(s, "consumer", test_consumer);
 	CU_add_test(s, "bad configurations are refused", test_bad_configurations);
+	CU_add_test(s, "walk caches against a list", test_assoc);
 	CU_basic_set_mode(CU_BRM_NORMAL);
 	CU_basic_run_tests();
 	unsigned failed = CU_get_number_of_failures();

@@ -656,6 +656,33 @@ static void test_rights_to_cache(void)
 	CU_ASSERT_EQUAL(wrong, 0);
 }
 
+/* The walk without notes finds what the walk finds, or leaves it to the walk: it says yes to each that succeeds, and to none that fails. */
+static void test_plain_walk(void)
+{
+	unsigned good = 0;
+	for (unsigned i = 0; i < 20000; i++) {
+		bool four = i & 1, large = !(draw() & 3);
+		struct chain c = four ? chain_make(PAGING_4LEVEL, 4, large ? 2 + (draw() & 1) : 1) : chain_make(PAGING_32, 2, large ? 2 : 1);
+		c.p.wp = draw() & 1, c.p.nxe = draw() & 1, c.p.smep = draw() & 1, c.p.smap = draw() & 1, c.p.pse = draw() & 7, c.p.pge = draw() & 1, c.p.no_gbyte = !(draw() & 7);
+		for (unsigned level = c.leaf; level <= c.levels; level++) {
+			uint64_t e = entry_get(&c, level), flip = 1ull << draw() % (four ? 64 : 32);
+			e ^= draw() % 6 ? 0 : flip & ~0x3ffffff000ull; /* not the address: it must stay a table of ours */
+			entry_put(&c, level, (e & ~6ull) | (draw() & 3 ? 6 : draw() & 6) | (draw() & 0x160));
+		}
+		struct walk_request rq = { draw() % 3, draw() & 1, draw() & 1, false };
+		struct walk a = { 0 }, b = { 0 };
+		bool walked = paging_walk(&c.p, &memory, c.gva, rq, &a), plain = paging_walk_plain(&c.p, &memory, c.gva, rq, &b);
+		CU_ASSERT_EQUAL(plain, walked);
+		good += walked;
+		if (!walked || !plain)
+			continue;
+		CU_ASSERT(a.hpa == b.hpa && a.page_shift == b.page_shift && a.guest_shift == b.guest_shift && a.writable == b.writable && a.global == b.global);
+		CU_ASSERT(a.refs == b.refs && !memcmp(a.ref, b.ref, a.refs * sizeof *a.ref));
+		CU_ASSERT(rq.access == ACCESS_WRITE || a.dirty == b.dirty); /* a write that is let through counts as dirty */
+	}
+	CU_ASSERT(good > 3000 && good < 17000);
+}
+
 int main(void)
 {
 	CU_initialize_registry();
@@ -671,6 +698,7 @@ int main(void)
 	CU_add_test(s, "two dimensions", test_two_dimensions);
 	CU_add_test(s, "EPT misconfigurations", test_ept_misconfigurations);
 	CU_add_test(s, "rights that may be cached", test_rights_to_cache);
+	CU_add_test(s, "walks without notes", test_plain_walk);
 	CU_basic_set_mode(CU_BRM_NORMAL);
 	CU_basic_run_tests();
 	unsigned failed = CU_get_number_of_failures();
