@@ -165,6 +165,7 @@ static void stub_quick(struct dbt *d, struct emit *e)
 	emit_push(e, DBT_BUDGET);
 	emit_push(e, DBT_BUDGET);
 	stub_registers(e, OP_STORE);
+	stub_mxcsr(e);
 	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
 	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)dbt_quick);
@@ -187,6 +188,7 @@ static void stub_system(struct dbt *d, struct emit *e)
 	d->system = e->at; /* cx: the micro-op */
 	emit_push(e, HOST_CX);
 	stub_store(e);
+	stub_mxcsr(e);
 	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
 	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)dbt_system);
