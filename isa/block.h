@@ -62,6 +62,7 @@ struct block_cache {
 	bool flush_wanted;               /* at the next boundary all blocks go */
 	bool observed;                   /* handlers chosen for events and hooks */
 	bool numbered;                   /* blocks get their dictionary number even unobserved, and outlive a change of `observed`: for runs that listen now and then */
+	bool eager;                      /* the translator translates a block before it first runs: for tests */
 	bool indirect;                   /* the boundary was reached by an indirect branch */
 	struct crack *crack;             /* scratch */
 	struct dbt *dbt;                 /* the translator's memory, made when it first runs here */

@@ -333,7 +333,7 @@ static const uint8_t *dbt_code(struct cpu *cpu, struct dbt *d)
 	if (!b->dbt[d->variant]) {
 		if (b->key & (KEY_SINGLE | KEY_TRAP) || b->dead || b->heat == HEAT_NEVER)
 			return NULL;
-		if (b->heat < HEAT) {
+		if (b->heat < HEAT && !cpu->blocks->eager) {
 			b->heat++;
 			return NULL;
 		}

@@ -81,7 +81,7 @@ struct dbt { /* one a block cache */
 	size_t size;
 	unsigned regions, region; /* the one being filled */
 	struct dbt_code *codes[DBT_REGIONS];
-	uint64_t evictions;       /* regions that were emptied for other code */
+	uint64_t evictions, translations; /* so far: regions that were emptied for other code; blocks that were translated */
 	uint64_t generation;      /* of the block cache that the code belongs to */
 	enum dbt_variant variant; /* of what runs now */
 	bool events_on, hook;     /* what observed code was made for */
@@ -181,6 +181,9 @@ void dbt_emit_xmm_again(struct translation *t, uint32_t set);
 struct sse_op;
 bool dbt_sse_emitted(const struct sse_op *op);
 
+/* Whether a row that does not end a block has an emitter, for some operands at least: for tests. */
+bool dbt_emits(unsigned op);
+bool dbt_emits_alu(unsigned op);
 /* A jump to where micro-op u is done by its C function, which goes on behind u. */
 void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *jump);
 /* A jump to another slow path; the caller says where it goes on. NULL when there are too many. */

@@ -735,6 +735,8 @@ static const struct alu_range *alu_find(unsigned op)
 	return op - alu_ranges[low].first < alu_ranges[low].count ? &alu_ranges[low] : NULL;
 }
 
+bool dbt_emits_alu(unsigned op) { return alu_find(op) != NULL; }
+
 bool dbt_emit_alu(struct translation *t, const struct uop *u)
 {
 	const struct alu_range *r = alu_find(u->op);

@@ -145,6 +145,7 @@ void dbt_next_region(struct dbt *d)
 
 void dbt_keep(struct dbt *d, struct dbt_code *c)
 {
+	d->translations++;
 	c->variant = d->variant;
 	c->next = d->codes[d->region];
 	d->codes[d->region] = c;

@@ -286,6 +286,14 @@ static bool translate_loses(const struct translation *t, const struct uop *u)
 	return r->pending && (r->result == u->dst || r->result == also || r->result == more || source == u->dst || source == also || source == more);
 }
 
+bool dbt_emits(unsigned op)
+{
+	const struct dbt_row *row = &dbt_rows[op];
+	if (row->shape == SHAPE_LOADX || row->shape == SHAPE_STOREX)
+		return row->bytes >= 4;
+	return row->shape != SHAPE_END && (row->shape != SHAPE_PLAIN || dbt_emits_alu(op) || op == UOP_sse || (op >= UOP_x_mov && op <= UOP_x_to_gpr));
+}
+
 static void translate_uop(struct translation *t, const struct uop *u)
 {
 	unsigned facts = uop_facts[u->op], first = t->sites;

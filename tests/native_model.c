@@ -1,5 +1,6 @@
 /* Our side of the oracle: a cpu at CPL 3 over the same pages at the same addresses, without paging structures. See native_oracle.h. */
 #include "native_oracle.h"
+#include "isa/block.h"
 #include <stdlib.h>
 
 enum { MODEL_TAG = 1, TABLE = 16, PAGES = 4, GDT_AT = 0x70000000 /* for segment loads; the real one is out of a user's reach too */ };
@@ -128,6 +129,7 @@ struct model *model_open(const struct engine *engine)
 	c->features = &m->features;
 	c->unknown = unknown_opcodes_create();
 	c->blocks = block_cache_create(1 << 20, &m->dictionary);
+	c->blocks->eager = true;
 	cpu_reset(c);
 	return m;
 }

@@ -68,12 +68,14 @@ struct pair {
 	const struct dbt_row *rows;
 	uint64_t seed;
 	unsigned long cases, emitted;
+	unsigned key; /* mode key of the blocks */
 };
+static bool covered[UOP_COUNT]; /* rows that were compared with their C functions */
 
 static struct pair pair_open(bool observed)
 {
 	struct pair p = { aligned_alloc(64, (sizeof(struct side) + 63) & ~63ull), aligned_alloc(64, (sizeof(struct side) + 63) & ~63ull), dbt_create(1 << 20, 1), observed ? dbt_rows_observed : dbt_rows,
-		0x243f6a8885a308d3ull, 0, 0 };
+		0x243f6a8885a308d3ull, 0, 0, 4 | KEY_FLAT_CS | KEY_FLAT_SS };
 	CU_ASSERT_PTR_NOT_NULL_FATAL(p.dbt);
 	side_open(p.want, observed);
 	side_open(p.got, observed);
@@ -116,7 +118,12 @@ static void pair_run_emitted(struct pair *p, const struct uop *last)
 	if (x.kind == EXIT_FINISH)
 		for (const struct uop *u = (const struct uop *)(uintptr_t)x.value; u < end; u++)
 			p->rows[u->op].call(&g->cpu, u);
-	if (x.kind == EXIT_END || x.kind == EXIT_FINISH)
+	struct block *n = (struct block *)(uintptr_t)x.value;
+	if (x.kind == EXIT_ENTER && n->stamp == g->cpu.stamp)
+		block_enter(&g->cpu, n, g->cpu.blocks->observed);
+	else if (x.kind == EXIT_ENTER)
+		g->cpu.rip = n->pc;
+	else if (x.kind == EXIT_END || x.kind == EXIT_FINISH)
 		p->rows[last->op].end(&g->cpu, end);
 	else
 		g->cpu.rip = g->block->next_pc[x.kind == EXIT_CHAIN1];
@@ -133,7 +140,7 @@ static bool pair_run(struct pair *p, const struct uop *u, unsigned n)
 		if (b->dbt[p->dbt->variant])
 			dbt_forget(p->dbt, true);
 		memset(b, 0, sizeof *b);
-		*b = (struct block){ .pc = 0x1000, .insns = (uint8_t)n, .key = 4 | KEY_FLAT_CS | KEY_FLAT_SS, .uops = (uint16_t)n, .next = { s->cpu.blocks->nowhere, s->cpu.blocks->nowhere },
+		*b = (struct block){ .pc = 0x1000, .insns = (uint8_t)n, .key = p->key, .uops = (uint16_t)n, .next = { s->cpu.blocks->nowhere, s->cpu.blocks->nowhere },
 			.next_pc = { 0x2000, 0x3000 }, .id = 7 };
 		memcpy(b->uop, u, n * sizeof *u);
 		s->cpu.block = b;
@@ -171,6 +178,7 @@ static bool pair_run(struct pair *p, const struct uop *u, unsigned n)
 
 static void pair_check(struct pair *p, const struct uop *u, unsigned n, unsigned under_test)
 {
+	covered[u[under_test].op] = true;
 	if (pair_run(p, u, n))
 		return;
 	printf("\n    %s (dst %u a %u b %u index %u imm %llx disp %d), the %u. of:", uop_names[u[under_test].op], u[under_test].dst, u[under_test].a, u[under_test].b, u[under_test].index,
@@ -236,16 +244,26 @@ static unsigned random_writer(struct pair *p)
 	return some[random_next(&p->seed) % (sizeof some / sizeof *some)];
 }
 
+/* DX = the sign of AX, or 0. */
+static void fill_dividend(struct pair *p, unsigned size)
+{
+	uint64_t a = p->want->cpu.reg[REG_AX], sign = size == 8 ? (uint64_t)((int64_t)a >> 63) : (uint64_t)(uint32_t)((int32_t)a >> 31);
+	p->want->cpu.reg[REG_DX] = p->got->cpu.reg[REG_DX] = random_next(&p->seed) & 1 ? sign : 0;
+}
+
 static void test_plain(void)
 {
 	struct pair p = pair_open(false);
 	for (unsigned op = 0; op < UOP_COUNT; op++) {
-		if (p.rows[op].shape != SHAPE_PLAIN || uop_facts[op] & FACT_STOP)
+		bool divides = op >= UOP_div8 && op <= UOP_idiv64; /* the others that may fault ask for more of the world than is here */
+		if (p.rows[op].shape != SHAPE_PLAIN || (uop_facts[op] & FACT_STOP && !divides))
 			continue;
 		for (unsigned i = 0; i < ROUNDS; i++) {
 			static const uint16_t after[] = { UOP_fall, UOP_j_z, UOP_j_be, UOP_j_l };
 			struct uop u[4] = { random_uop(&p, random_writer(&p)), random_uop(&p, op), random_uop(&p, i & 1 ? UOP_cmp32_rr : UOP_nop), random_uop(&p, after[i % 4]) };
 			pair_fill(&p);
+			if (divides && i & 2) /* a dividend that is no wider than the divisor: a quotient that fits, most often */
+				fill_dividend(&p, op & 1 ? 8 : 4);
 			pair_check(&p, u, 4, 1);
 		}
 	}
@@ -378,6 +396,59 @@ static void test_streams(void)
 	pair_close(&p);
 }
 
+/* ---- indirect branches ---- */
+/* To a block that the cache's table knows, to one of another mode, to one that is stale, and to nowhere. */
+static void test_indirect(void)
+{
+	struct pair p = pair_open(false);
+	struct block *target[2];
+	for (unsigned i = 0; i < 2; i++)
+		target[i] = calloc(1, sizeof **target + sizeof(struct uop));
+	for (unsigned i = 0; i < 8 * ROUNDS; i++) {
+		struct uop u[2] = { random_uop(&p, random_writer(&p)), random_uop(&p, i & 1 ? UOP_ret : UOP_jmp_reg) };
+		u[0].dst = REG_DX;
+		u[1].a = i & 2 ? REG_BX : REG_T0, u[1].size = 4, u[1].imm = random_next(&p.seed) & 0xff;
+		p.key = 4 | KEY_FLAT_CS | KEY_FLAT_SS | (i & 4 ? KEY_STACK16 : 0);
+		pair_fill(&p);
+		uint64_t to = (uint32_t)random_next(&p.seed);
+		for (unsigned s = 0; s < 2; s++) {
+			struct side *d = s ? p.got : p.want;
+			*target[s] = (struct block){ .pc = to + (i / 8 % 4 == 1), .insns = 3, .key = p.key ^ (i / 8 % 4 == 2 ? KEY_USER : 0), .stamp = i / 8 % 4 == 3 ? 78 : 77,
+				.code = { p.dbt->exit_enter + p.dbt->emit.to_run }, .next = { d->cpu.blocks->nowhere, d->cpu.blocks->nowhere } };
+			*block_jump_slot(d->cpu.blocks, to) = target[s];
+			d->cpu.reg[u[1].a] = to;
+		}
+		pair_check(&p, u, 2, 1);
+		for (unsigned s = 0; s < 2; s++) {
+			struct side *d = s ? p.got : p.want;
+			CU_ASSERT_EQUAL(d->cpu.block == target[s], i / 8 % 4 == 0);
+			*block_jump_slot(d->cpu.blocks, to) = d->cpu.blocks->nowhere;
+		}
+	}
+	printf("%lu blocks, %lu by emitted branches ", p.cases, p.emitted);
+	free(target[0]), free(target[1]);
+	pair_close(&p);
+}
+
+/* The check of a call's target in 64-bit code: canonical ones pass in line, others fault as in C. */
+static void test_target(void)
+{
+	struct pair p = pair_open(false);
+	p.key = 8 | KEY_FLAT_CS | KEY_FLAT_SS;
+	p.want->cpu.code_size = p.got->cpu.code_size = 8;
+	for (unsigned i = 0; i < 4 * ROUNDS; i++) {
+		struct uop u[3] = { random_uop(&p, random_writer(&p)), random_uop(&p, UOP_check_target), random_uop(&p, UOP_fall) };
+		u[0].dst = REG_DX;
+		u[1].a = REG_BX;
+		pair_fill(&p);
+		uint64_t to = random_next(&p.seed) >> (i & 1 ? 17 : 16);
+		p.want->cpu.reg[REG_BX] = p.got->cpu.reg[REG_BX] = i & 2 ? ~to : to;
+		p.want->cpu.cr4 = p.got->cpu.cr4 = i & 4 ? CR4_LA57 : 0;
+		pair_check(&p, u, 3, 1);
+	}
+	pair_close(&p);
+}
+
 /* ---- SSE ---- */
 static uint64_t random_float(uint64_t *s)
 {
@@ -454,6 +525,16 @@ static void sse_rows_check(bool observed)
 static void test_sse(void) { sse_rows_check(false); }
 static void test_sse_observed(void) { sse_rows_check(true); }
 
+static void sides_compare(const struct side *want, const struct side *got)
+{
+	CU_ASSERT_EQUAL(want->cpu.icount, got->cpu.icount);
+	CU_ASSERT_EQUAL(want->cpu.rip, got->cpu.rip);
+	CU_ASSERT_EQUAL(want->cpu.budget, got->cpu.budget);
+	CU_ASSERT_EQUAL(flags_get(&want->cpu), flags_get(&got->cpu));
+	CU_ASSERT_EQUAL(memcmp(want->cpu.reg, got->cpu.reg, 16 * sizeof *want->cpu.reg), 0);
+	CU_ASSERT_EQUAL(memcmp(want->phys.bytes, got->phys.bytes, MEMORY), 0);
+}
+
 /* 200 blocks in a ring, by direct jumps, a call and a return, on one engine. `room`: bytes a region of code memory, 0: as usual. `write`: a store changes an instruction of the ring
  * each time round. */
 static struct side *ring_run(const char *engine, size_t room, bool write)
@@ -488,17 +569,95 @@ static void test_full_memory(void)
 	static const size_t room[] = { 0, 10, 300, 1000, 5000, 30000 };
 	for (unsigned i = 0; i < 2 * sizeof room / sizeof *room; i++) {
 		struct side *want = ring_run("switch", 0, i & 1), *got = ring_run("dbt", room[i / 2], i & 1);
-		CU_ASSERT_EQUAL(want->cpu.icount, got->cpu.icount);
-		CU_ASSERT_EQUAL(want->cpu.rip, got->cpu.rip);
-		CU_ASSERT_EQUAL(want->cpu.budget, got->cpu.budget);
-		CU_ASSERT_EQUAL(flags_get(&want->cpu), flags_get(&got->cpu));
-		CU_ASSERT_EQUAL(memcmp(want->cpu.reg, got->cpu.reg, sizeof want->cpu.reg), 0);
-		CU_ASSERT_EQUAL(memcmp(want->phys.bytes, got->phys.bytes, MEMORY), 0);
+		sides_compare(want, got);
 		CU_ASSERT_TRUE(room[i / 2] == 0 || room[i / 2] > 1000 || got->cpu.blocks->dbt->evictions > 100);
 		CU_ASSERT_TRUE(got->cpu.blocks->generation <= 1); /* the flush that makes the translator known */
 		side_close(want), side_close(got);
 		free(want), free(got);
 	}
+}
+
+/* A small program of 16-bit code: stack, memory through segments, a loop, rotates, a call. */
+static struct side *narrow_run(const char *engine)
+{
+	static const uint8_t code[] = {
+		0xb9, 0xe8, 0x03,             /* mov cx, 1000 */
+		0x50,                         /* 1: push ax */
+		0x05, 0x39, 0x30,             /* add ax, 12345 */
+		0xd1, 0xc0,                   /* rol ax, 1 */
+		0xa3, 0x00, 0x30,             /* mov [0x3000], ax */
+		0x8b, 0x36, 0x00, 0x30,       /* mov si, [0x3000] */
+		0x81, 0xe6, 0xff, 0x0f,       /* and si, 0xfff */
+		0x00, 0x84, 0x00, 0x40,       /* add [si + 0x4000], al */
+		0x66, 0x01, 0xc3,             /* add ebx, eax */
+		0x5a,                         /* pop dx */
+		0x31, 0xd0,                   /* xor ax, dx */
+		0xe8, 0x04, 0x00,             /* call 2f */
+		0xe2, 0xe0,                   /* loop 1b */
+		0xeb, 0xdb,                   /* jmp to the start */
+		0x11, 0xd3,                   /* 2: adc bx, dx */
+		0xc3,                         /* ret */
+	};
+	struct side *s = aligned_alloc(64, (sizeof *s + 63) & ~63ull);
+	side_open(s, false);
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		segment_set_flat(&s->cpu, i, 8, 0, i == SEG_CS, 2);
+	s->cpu.seg[SEG_SS].attributes &= ~(uint32_t)SEGA_DB;
+	s->cpu.seg[SEG_DS].base = 0x100; /* not flat: checked addresses */
+	cpu_mode_update(&s->cpu);
+	memcpy(s->phys.bytes + 0x1000, code, sizeof code);
+	s->cpu.rip = 0x1000;
+	s->cpu.reg[REG_SP] = 0xabcd8000;
+	for (unsigned i = 0; i < 20; i++) {
+		s->cpu.budget = 1000;
+		engine_find(engine)->run(&s->cpu);
+	}
+	return s;
+}
+
+static void test_narrow(void)
+{
+	struct side *want = narrow_run("switch"), *got = narrow_run("dbt");
+	CU_ASSERT_TRUE(want->cpu.icount >= 19000 && want->cpu.stop == CPU_RUNNING);
+	CU_ASSERT_TRUE(got->cpu.blocks->dbt->translations > 2);
+	sides_compare(want, got);
+	side_close(want), side_close(got);
+	free(want), free(got);
+}
+
+/* Listening now and then, as sampled runs do: each block is translated twice, and then never again. */
+static void test_both_kept(void)
+{
+	struct side *s = ring_run("dbt", 0, false);
+	s->cpu.blocks->numbered = true;
+	uint64_t after = 0, flushes = s->cpu.blocks->generation;
+	for (unsigned i = 0; i < 40; i++) {
+		s->sink.on = i & 1;
+		s->cpu.budget = 2000;
+		engine_find("dbt")->run(&s->cpu);
+		if (i == 9)
+			after = s->cpu.blocks->dbt->translations;
+	}
+	CU_ASSERT_TRUE(after > 400);
+	CU_ASSERT_EQUAL(s->cpu.blocks->dbt->translations, after);
+	CU_ASSERT_EQUAL(s->cpu.blocks->generation, flushes);
+	side_close(s);
+	free(s);
+}
+
+/* Every row that has an emitter was compared above. */
+static void test_coverage(void)
+{
+	unsigned emitters = 0;
+	for (unsigned op = 0; op < UOP_COUNT; op++) {
+		emitters += dbt_emits(op);
+		if (dbt_emits(op) && !covered[op]) {
+			printf("\n    %s is emitted and not tested", uop_names[op]);
+			CU_FAIL("emitter without a test");
+		}
+	}
+	printf("%u rows with emitters ", emitters);
+	CU_ASSERT_TRUE(emitters > 500);
 }
 
 int main(void)
@@ -511,9 +670,14 @@ int main(void)
 	CU_add_test(s, "streams of micro-ops", test_streams);
 	CU_add_test(s, "loads and stores", test_memory);
 	CU_add_test(s, "loads and stores, with events", test_memory_observed);
+	CU_add_test(s, "indirect branches", test_indirect);
+	CU_add_test(s, "targets of calls", test_target);
 	CU_add_test(s, "SSE", test_sse);
 	CU_add_test(s, "SSE, with events", test_sse_observed);
 	CU_add_test(s, "full code memory", test_full_memory);
+	CU_add_test(s, "16-bit code", test_narrow);
+	CU_add_test(s, "both translations kept", test_both_kept);
+	CU_add_test(s, "every emitter was compared", test_coverage);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
 	unsigned failed = CU_get_number_of_failures();
