@@ -226,6 +226,43 @@ static void stub_keep_call(struct emit *e, uint64_t function, bool sink)
 	emit_ret(e);
 }
 
+static void stub_answer(struct emit *e, uint8_t *other) /* ax = the real carry; `other`: goes on behind */
+{
+	emit_op(e, 1, OP_SETCC | CC_B, 0, emit_register(HOST_AX));
+	emit_op(e, 4, OP_MOVZX8, HOST_AX, emit_register(HOST_AX));
+	emit_ret(e);
+	emit_patch(other, e->at);
+}
+
+static uint8_t *stub_unless(struct emit *e, uint32_t op)
+{
+	emit_alu_imm(e, 4, ALU_CMP, emit_register(HOST_CX), (int32_t)op);
+	return emit_jump_if(e, CC_NZ);
+}
+
+/* The carry that a block finds at its start comes from a comparison, most often: those without C, as flags_cf() has them. */
+static void stub_carry(struct dbt *d, struct emit *e)
+{
+	d->call_carry = e->at;
+	emit_op(e, 4, OP_LOAD, HOST_CX, DBT_FIELD(flags.op));
+	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(flags.result));
+	emit_op(e, 8, OP_LOAD, HOST_DX, DBT_FIELD(flags.source));
+	for (unsigned lg = 2; lg < 4; lg++) {
+		uint8_t *other = stub_unless(e, FLAGS_SUB | lg);
+		emit_alu(e, 1u << lg, ALU_ADD, HOST_AX, emit_register(HOST_DX)); /* the first operand */
+		emit_alu(e, 1u << lg, ALU_CMP, HOST_AX, emit_register(HOST_DX));
+		stub_answer(e, other);
+	}
+	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), ~3);
+	uint8_t *other = stub_unless(e, FLAGS_LOGIC);
+	emit_op(e, 4, OP_TEST, HOST_AX, emit_register(HOST_AX)); /* none */
+	stub_answer(e, other);
+	other = stub_unless(e, FLAGS_ADD);
+	emit_alu(e, 8, ALU_CMP, HOST_AX, emit_register(HOST_DX));
+	stub_answer(e, other);
+	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_carry, false);
+}
+
 static void stub_sse(struct dbt *d, struct emit *e)
 {
 	static const uint8_t kept[] = { HOST_SI, HOST_DI, HOST_8, HOST_9, HOST_10, HOST_11 };
@@ -272,8 +309,7 @@ void dbt_stubs(struct dbt *d)
 	stub_quick(d, e);
 	stub_sse(d, e);
 	stub_mxcsr_begin(d, e);
-	d->call_carry = e->at;
-	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_carry, false);
+	stub_carry(d, e);
 	d->call_set_carry = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_set_carry, false);
 	d->call_condition = e->at;
