@@ -24,7 +24,7 @@ struct tlb_model {
 	uint32_t tags;        /* pcid | vpid << 16 now, without what is not tagged */
 	bool started;
 	bool globals;         /* entries may exist that ignore the PCID */
-	bool pieces;          /* entries may exist that cover only a part of the guest's page */
+	uint64_t pieces;      /* by 2 MiB of the guest's addresses, modulo 64: entries may exist that cover only a part of its page there */
 };
 
 /* ---- life ---- */
@@ -108,14 +108,27 @@ static bool scope_covers(const struct scope *s, const struct tlb_array *a, uint3
 	return !((e->tags ^ s->tags) & s->mask);
 }
 
-static void array_flush(struct tlb_array *a, const struct scope *s)
+/* The bits of `pieces` that a page of 2^shift bytes stands for. */
+static uint64_t pieces_at(uint64_t gva, unsigned shift)
 {
+	uint64_t one = 1ull << (gva >> 21 & 63), two = 1ull << ((gva ^ 1ull << 21) >> 21 & 63);
+	return shift <= 21 ? one : shift == 22 ? one | two : ~0ull;
+}
+
+/* Returns the bits of the pieces that stay. */
+static uint64_t array_flush(struct tlb_array *a, const struct scope *s)
+{
+	uint64_t pieces = 0;
 	for (uint32_t word = 0; a->valid && word < (a->slots + 63) / 64; word++)
 		for (uint64_t left = a->live[word]; left; left &= left - 1) {
 			uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(left);
+			const struct tlb_entry *e = &a->entry[slot];
 			if (scope_covers(s, a, slot))
 				tlb_array_kill(a, slot);
+			else if (e->origin > e->shift)
+				pieces |= pieces_at(tlb_slot_gva(a, slot), e->origin);
 		}
+	return pieces;
 }
 
 /* `once`: nothing is global, so that one entry at most answers. */
@@ -144,14 +157,16 @@ static void array_flush_page(struct tlb_array *a, uint64_t gva, uint32_t tags, b
 
 static void model_flush(struct tlb_model *m, const struct scope *s)
 {
-	bool quick = s->page && s->globals && s->mask == UINT32_MAX && !m->pieces;
+	bool quick = s->page && s->globals && s->mask == UINT32_MAX && !(m->pieces & pieces_at(s->gva, 12));
+	uint64_t pieces = 0;
 	for (unsigned l = 0; l < LEVELS; l++)
 		for (unsigned i = 0; i < m->level[l].arrays; i++) {
 			if (quick)
 				array_flush_page(&m->level[l].array[i], s->gva, s->tags, !m->globals);
 			else
-				array_flush(&m->level[l].array[i], s);
+				pieces |= array_flush(&m->level[l].array[i], s);
 		}
+	m->pieces = quick ? m->pieces : pieces;
 }
 
 static uint32_t model_tags(const struct tlb_model *m, uint32_t pcid, uint32_t vpid)
@@ -180,7 +195,6 @@ void tlb_model_flush(struct tlb_model *m, enum tlb_flush kind, unsigned vpid, ui
 	s.gva = kind == TLB_FLUSH_PAGE_PCID ? addr & ~0xfffull : addr; /* the PCID is in its low bits */
 	m->fast.stats.flushes[kind]++;
 	model_flush(m, &s);
-	m->pieces &= kind != TLB_FLUSH_ALL;
 	walk_filter_flush(&m->walk, s.mask, tags, kind == TLB_FLUSH_ALL || kind == TLB_FLUSH_EPT);
 }
 
@@ -229,7 +243,7 @@ static struct found level_lookup(struct tlb_level *l, const struct paging *p, ui
 
 static struct found entry_insert(struct tlb_model *m, struct tlb_array *a, uint64_t gva, const struct tlb_entry *e)
 {
-	m->pieces |= e->origin > e->shift;
+	m->pieces |= e->origin > e->shift ? pieces_at(gva, e->origin) : 0;
 	m->globals |= e->mask != UINT32_MAX;
 	return (struct found){ a, tlb_array_insert(a, gva, e) };
 }
