@@ -172,13 +172,71 @@ static void cache_dress(struct block_cache *c)
 			b->uop[i].fn = table[b->uop[i].op];
 }
 
-/* With no block left, only a VMM may still know numbers. Without memory for the list all entries stay. */
+/* ---- making room ---- */
+/* Takes the dead blocks out of the list of pages that share a slot. */
+static void page_clean(struct block_cache *c, unsigned slot)
+{
+	for (struct block **at = &c->page[slot], *b = *at; b; b = *at) {
+		unsigned way = page_slot(b->hpa) != slot;
+		if (b->dead)
+			*at = b->page_next[way];
+		else
+			at = &b->page_next[way];
+	}
+}
+
+/* Takes everything that points to a dead block to nowhere. */
+static void cache_point_away(struct block_cache *c)
+{
+	for (struct block *b = c->all; b; b = b->all_next) {
+		if (!b->dead) {
+			for (unsigned way = 0; way < 2; way++)
+				if (b->next[way]->dead)
+					b->next[way] = c->nowhere;
+			continue;
+		}
+		if (*block_jump_slot(c, b->pc) == b)
+			*block_jump_slot(c, b->pc) = c->nowhere;
+		page_clean(c, page_slot(b->hpa));
+		if (b->straddle)
+			page_clean(c, page_slot(b->hpa2));
+	}
+	if (c->dbt)
+		dbt_forget_dead(c->dbt);
+}
+
+/* Frees the dead blocks, and so many of the oldest that a quarter of the room is free. */
+static void cache_collect(struct cpu *cpu)
+{
+	struct block_cache *c = cpu->blocks;
+	size_t live = 0, most = c->max_bytes / 4 * 3;
+	cpu->block = NULL;
+	for (struct block *b = c->all; b; b = b->all_next) /* the newest first */
+		if (!b->dead && (live += b->size) > most)
+			block_kill(cpu, b);
+	cache_point_away(c);
+	for (struct block **at = &c->all, *b = *at; b; b = *at) {
+		if (!b->dead) {
+			at = &b->all_next;
+			continue;
+		}
+		*at = b->all_next;
+		c->bytes -= b->size;
+		free(b);
+	}
+	c->collections++;
+}
+
+/* Numbers are known to the blocks that are left, and to a VMM. Without memory for the list all entries stay. */
 static void dictionary_trim(struct cpu *cpu, struct block_dictionary *d)
 {
 	uint8_t *kept = calloc(d->count, 1);
 	if (!kept)
 		return;
 	event_drain(cpu->events); /* it names entries */
+	for (const struct block *b = cpu->blocks->all; b; b = b->all_next)
+		if (b->id < d->count)
+			kept[b->id] = 1;
 	if (cpu->vmm.blocks_keep)
 		cpu->vmm.blocks_keep(cpu->vmm.self, kept);
 	block_dictionary_trim(d, kept);
@@ -197,7 +255,10 @@ void block_cache_settle(struct cpu *cpu)
 			c->flush_wanted = true;
 	}
 	if (c->flush_wanted || c->bytes > c->max_bytes) {
-		cache_empty(c);
+		if (c->flush_wanted)
+			cache_empty(c);
+		else
+			cache_collect(cpu);
 		cpu->block = NULL;
 		if (c->dictionary && block_dictionary_crowded(c->dictionary))
 			dictionary_trim(cpu, c->dictionary);
@@ -252,7 +313,7 @@ static struct block *block_make(struct cpu *cpu, struct crack *k, const struct f
 	struct block *b = malloc(bytes);
 	if (!b)
 		abort(); /* the real machine is out of memory: nothing can go on */
-	*b = (struct block){ .pc = k->pc, .insns = (uint8_t)k->insns, .end = (uint8_t)k->end, .key = k->key, .id = UINT32_MAX, .hpa = at->hpa, .bytes = (uint16_t)k->bytes,
+	*b = (struct block){ .size = (uint32_t)bytes, .pc = k->pc, .insns = (uint8_t)k->insns, .end = (uint8_t)k->end, .key = k->key, .id = UINT32_MAX, .hpa = at->hpa, .bytes = (uint16_t)k->bytes,
 		.uops = (uint16_t)k->uops, .code = { c->code_none, c->code_none, c->code_none }, .next = { c->nowhere, c->nowhere }, .next_pc = { k->next_pc[0], k->next_pc[1] } };
 	memcpy(b->uop, k->uop, k->uops * sizeof(struct uop));
 	struct uop_sys *sys = (struct uop_sys *)((char *)b + sys_at);

@@ -40,6 +40,7 @@ struct block {
 	uint64_t next_pc[2];     /* their offsets: taken (or only) target, fall-through */
 	uint64_t hpa, hpa2;      /* of the first byte; straddling: of the second page's first byte */
 	uint16_t bytes, uops;
+	uint32_t size;           /* of this structure */
 	struct block *hash_next, *all_next;
 	struct block *page_next[2]; /* other blocks of the same page; [1] for the second page of a straddling block */
 	const uint8_t *code[DBT_VARIANTS]; /* the translator's: where indirect branches enter its code (while there is none, what comes back to ask for it), */
@@ -68,6 +69,7 @@ struct block_cache {
 	struct dbt *dbt;                 /* the translator's memory, made when it first runs here */
 	const uint8_t *code_none;        /* block.code of a block without a translation */
 	uint64_t generation;             /* how often all blocks went */
+	uint64_t collections;            /* how often old ones went because room was short */
 };
 
 /* What a block found now is stamped with. */
@@ -95,7 +97,7 @@ static inline void block_mode_follow(struct cpu *cpu)
 }
 /* The block at cpu->rip, cracked when needed. cpu->at must be NULL; raises what fetching raises. */
 struct block *block_find(struct cpu *cpu);
-/* Frees everything when a flush is wanted. Only where no block is running. */
+/* Frees everything when a flush is wanted, the dead and the oldest when there are too many. Only where no block is running. */
 void block_cache_settle(struct cpu *cpu);
 static inline struct block **block_jump_slot(struct block_cache *c, uint64_t pc) { return &c->jump[(pc ^ pc >> 12) & (JUMP_SLOTS - 1)]; }
 /* Counts an opcode outside the subset. */

@@ -110,6 +110,8 @@ bool dbt_attach(struct block_cache *c, size_t bytes, unsigned regions);
 void dbt_stubs(struct dbt *d);
 /* Drops all translations. `blocks`: their blocks are still there. */
 void dbt_forget(struct dbt *d, bool blocks);
+/* Drops those of dead blocks, which are about to be freed. */
+void dbt_forget_dead(struct dbt *d);
 /* Goes on to the next region, whose translations go. */
 void dbt_next_region(struct dbt *d);
 /* A translation (calloc'ed) in the present region, for its block. */

@@ -135,6 +135,19 @@ void dbt_forget(struct dbt *d, bool blocks)
 	dbt_open_region(d, 0);
 }
 
+void dbt_forget_dead(struct dbt *d)
+{
+	for (unsigned i = 0; i < d->regions; i++)
+		for (struct dbt_code **at = &d->codes[i], *c = *at; c; c = *at) {
+			if (!c->block->dead) {
+				at = &c->next;
+				continue;
+			}
+			*at = c->next;
+			code_free(d, c, true);
+		}
+}
+
 void dbt_next_region(struct dbt *d)
 {
 	unsigned i = (d->region + 1) % d->regions;

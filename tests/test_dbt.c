@@ -535,12 +535,14 @@ static void sides_compare(const struct side *want, const struct side *got)
 	CU_ASSERT_EQUAL(memcmp(want->phys.bytes, got->phys.bytes, MEMORY), 0);
 }
 
-/* 200 blocks in a ring, by direct jumps, a call and a return, on one engine. `room`: bytes a region of code memory, 0: as usual. `write`: a store changes an instruction of the ring
+/* 200 blocks in a ring, by direct jumps, a call and a return, on one engine. `room`: bytes a region of code memory, 0: as usual. `blocks`: bytes of blocks, 0: enough. `write`: a store changes an instruction of the ring
  * each time round. */
-static struct side *ring_run(const char *engine, size_t room, bool write)
+static struct side *ring_run(const char *engine, size_t room, size_t blocks, bool write)
 {
 	struct side *s = aligned_alloc(64, (sizeof *s + 63) & ~63ull);
 	side_open(s, false);
+	if (blocks)
+		s->cpu.blocks->max_bytes = blocks;
 	uint8_t *p = s->phys.bytes + 0x1000;
 	for (unsigned i = 0; i < 200; i++, p += 3)
 		memcpy(p, "\x40\xeb\x00", 3); /* inc eax; jmp to the next */
@@ -568,13 +570,30 @@ static void test_full_memory(void)
 {
 	static const size_t room[] = { 0, 10, 300, 1000, 5000, 30000 };
 	for (unsigned i = 0; i < 2 * sizeof room / sizeof *room; i++) {
-		struct side *want = ring_run("switch", 0, i & 1), *got = ring_run("dbt", room[i / 2], i & 1);
+		struct side *want = ring_run("switch", 0, 0, i & 1), *got = ring_run("dbt", room[i / 2], 0, i & 1);
 		sides_compare(want, got);
 		CU_ASSERT_TRUE(room[i / 2] == 0 || room[i / 2] > 1000 || got->cpu.blocks->dbt->evictions > 100);
 		CU_ASSERT_TRUE(got->cpu.blocks->generation <= 1); /* the flush that makes the translator known */
 		side_close(want), side_close(got);
 		free(want), free(got);
 	}
+}
+
+/* Room for a part of the blocks only: old ones go, the others and their translations stay. */
+static void test_few_blocks(void)
+{
+	static const size_t room[] = { 1, 5000, 30000, 45000 };
+	struct side *want = ring_run("switch", 0, 0, true);
+	for (unsigned i = 0; i < 2 * sizeof room / sizeof *room; i++) {
+		struct side *got = ring_run(i & 1 ? "dbt" : "threaded", 0, room[i / 2], true);
+		sides_compare(want, got);
+		CU_ASSERT_TRUE(got->cpu.blocks->generation <= 1 && got->cpu.blocks->collections > 50);
+		CU_ASSERT_TRUE(got->cpu.blocks->bytes <= room[i / 2] + 32 * 1024);
+		side_close(got);
+		free(got);
+	}
+	side_close(want);
+	free(want);
 }
 
 /* A small program of 16-bit code: stack, memory through segments, a loop, rotates, a call. */
@@ -628,7 +647,7 @@ static void test_narrow(void)
 /* Listening now and then, as sampled runs do: each block is translated twice, and then never again. */
 static void test_both_kept(void)
 {
-	struct side *s = ring_run("dbt", 0, false);
+	struct side *s = ring_run("dbt", 0, 0, false);
 	s->cpu.blocks->numbered = true;
 	uint64_t after = 0, flushes = s->cpu.blocks->generation;
 	for (unsigned i = 0; i < 40; i++) {
@@ -675,6 +694,7 @@ int main(void)
 	CU_add_test(s, "SSE", test_sse);
 	CU_add_test(s, "SSE, with events", test_sse_observed);
 	CU_add_test(s, "full code memory", test_full_memory);
+	CU_add_test(s, "room for few blocks", test_few_blocks);
 	CU_add_test(s, "16-bit code", test_narrow);
 	CU_add_test(s, "both translations kept", test_both_kept);
 	CU_add_test(s, "every emitter was compared", test_coverage);
