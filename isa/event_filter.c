@@ -11,17 +11,24 @@ static void entries_empty(struct event_filter *f)
 	f->key = 1;
 }
 
+static void code_empty(struct event_filter *f)
+{
+	for (; f->code_held; f->code_held &= f->code_held - 1)
+		f->code[__builtin_ctzll(f->code_held)] = FILTER_NONE;
+}
+
 void event_filter_empty(struct event_filter *f)
 {
 	entries_empty(f);
 	memset(f->page, 0xff, sizeof f->page);
 	memset(f->fetch, 0xff, sizeof f->fetch);
-	memset(f->code, 0xff, sizeof f->code);
+	code_empty(f);
 }
 
 void event_filter_create(struct event_filter *f, const struct event_filter_shape *shape)
 {
 	*f = (struct event_filter){ .shape = *shape, .mask = shape->slots > 1 ? shape->slots - 1u : 1 };
+	memset(f->code, 0xff, sizeof f->code);
 	event_filter_no_large(f);
 	event_filter_empty(f);
 }
@@ -131,6 +138,13 @@ void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bo
 
 /* ---- code ---- */
 
+static void code_hold(struct event_filter *f, uint64_t line)
+{
+	unsigned slot = line & (f->shape.code - 1u);
+	f->code[slot] = line;
+	f->code_held |= 1ull << slot;
+}
+
 /* False: the page is not certain. */
 static bool page_fetch(struct event_filter *f, uint64_t gva, bool user)
 {
@@ -145,7 +159,7 @@ static bool page_fetch(struct event_filter *f, uint64_t gva, bool user)
 	if (f->shape.granule != 12)
 		entries_empty(f);
 	if (f->doubt) /* a walk may find the page in another frame than before */
-		memset(f->code, 0xff, sizeof f->code);
+		code_empty(f);
 	return certain;
 }
 
@@ -161,9 +175,9 @@ void event_filter_block(struct event_filter *f, uint64_t pc, unsigned bytes, boo
 	if (!f->shape.code)
 		return;
 	for (uint64_t line = event_filter_line(f, pc); line <= f->line; line++)
-		f->code[line & (f->shape.code - 1u)] = line;
+		code_hold(f, line);
 	if (!certain) /* it may have been fetched from nowhere: nobody knows the last line */
-		memset(f->code, 0xff, sizeof f->code);
+		code_empty(f);
 }
 
 bool event_filter_block_hit(struct event_filter *f, uint64_t pc, unsigned bytes, unsigned insns)

@@ -44,6 +44,7 @@ struct event_filter {
 	bool user;                /* whose blocks those are */
 	uint64_t fetch[FILTER_PAGES]; /* page numbers */
 	uint64_t code[FILTER_SLOTS];  /* line numbers */
+	uint64_t code_held;       /* set of slots that are not empty */
 	struct { uint64_t read, write; } page[FILTER_PAGES]; /* page numbers */
 	struct event_filter_shape shape;
 	uint32_t mask;            /* of granules: at least 1, so that an access that straddles two meets the first one's slot with the second one's tag, and misses */

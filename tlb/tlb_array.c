@@ -102,7 +102,7 @@ static void filter_forget(struct tlb_array *a, uint32_t slot)
 	unsigned shift = a->tag[slot] & 63;
 	uint64_t vpn = a->tag[slot] >> 6;
 	if (shift == 12) {
-		struct tlb_fast_slot *f = &a->fast[vpn & (TLB_FAST_SLOTS - 1)];
+		struct tlb_fast_slot *f = &a->fast[tlb_fast_index(vpn << 12)];
 		uint64_t stays = 0 - (uint64_t)(f->read_key >> 12 != vpn); /* no branch: whether it is still there cannot be predicted */
 		f->read_key &= stays;
 		f->write_key &= stays;
@@ -180,7 +180,7 @@ uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_en
 void tlb_array_filter(struct tlb_array *a, uint64_t gva, uint32_t slot)
 {
 	const struct tlb_entry *e = &a->entry[slot];
-	struct tlb_fast_slot *f = &a->fast[gva >> 12 & (TLB_FAST_SLOTS - 1)];
+	struct tlb_fast_slot *f = &a->fast[tlb_fast_index(gva)];
 	if (a->stamps) {
 		f->touched = &a->order[slot];
 		f->keep = f->set = 0;

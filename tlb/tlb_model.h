@@ -60,6 +60,8 @@ struct tlb_fast_slot { /* 64 bytes: a line */
 	uint64_t keep, set, stamp;
 	uint64_t spare;
 };
+/* Arrays that lie a power of two apart have slots of their own. */
+static inline unsigned tlb_fast_index(uint64_t gva) { return (unsigned)(gva >> 12 ^ gva >> 18) & (TLB_FAST_SLOTS - 1); }
 struct tlb_fast { /* the head of struct tlb_model */
 	uint64_t clock;
 	uint32_t tags; /* pcid | vpid << 16 that the slots belong to */
@@ -83,7 +85,7 @@ static inline void tlb_fast_touch(const struct tlb_fast_slot *s, uint64_t clock)
 static inline bool tlb_model_access_fast(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, uint64_t *hpa)
 {
 	struct tlb_fast *f = tlb_model_fast(m);
-	struct tlb_fast_slot *s = &(access == ACCESS_EXEC ? f->fetch : f->data)[gva >> 12 & (TLB_FAST_SLOTS - 1)];
+	struct tlb_fast_slot *s = &(access == ACCESS_EXEC ? f->fetch : f->data)[tlb_fast_index(gva)];
 	uint64_t key = access == ACCESS_WRITE ? s->write_key : s->read_key;
 	if (key != ((gva & ~0xfffull) | 1) || !tlb_fast_current(f, p) || (event_flags & EVF_FAULT))
 		return false;

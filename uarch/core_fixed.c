@@ -383,7 +383,7 @@ ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct paging *p, 
 	if (__builtin_expect((e->flags & EVF_FAULT) || (gva ^ (gva + e->aux - 1)) >> shift, 0))
 		return false;
 	if (k.paged) {
-		const struct tlb_fast_slot *s = &l->filter->data[gva >> 12 & (TLB_FAST_SLOTS - 1)];
+		const struct tlb_fast_slot *s = &l->filter->data[tlb_fast_index(gva)];
 		if (__builtin_expect((&s->read_key)[write] == ((gva & ~0xfffull) | 1), 1)) { /* ORDER: struct tlb_fast_slot */
 			lane_touch(l, s, k);
 			hpa = s->base | (gva & 0xfff);
@@ -450,7 +450,7 @@ ALWAYS bool block_fast(struct timing *t, struct lane *l, const struct paging *p,
 	l->next_pc = pc + bytes;
 	t->translated = false;
 	if (k.paged) {
-		const struct tlb_fast_slot *s = &l->filter->fetch[pc >> 12 & (TLB_FAST_SLOTS - 1)];
+		const struct tlb_fast_slot *s = &l->filter->fetch[tlb_fast_index(pc)];
 		if (__builtin_expect(s->read_key == ((pc & ~0xfffull) | 1), 1)) {
 			lane_touch(l, s, k);
 			l->fetches++;

@@ -89,7 +89,7 @@ ALWAYS void lane_settle(struct timing *t, const struct lane *l)
 /* An access within a page that the filter answers. False: nothing happened. */
 ALWAYS bool lane_touch(struct lane *l, const struct tlb_fast_slot *slots, const struct event *e, uint64_t last, bool write, bool stamps)
 {
-	const struct tlb_fast_slot *s = &slots[e->addr >> 12 & (TLB_FAST_SLOTS - 1)];
+	const struct tlb_fast_slot *s = &slots[tlb_fast_index(e->addr)];
 	if (__builtin_expect((&s->read_key)[write] != ((e->addr & ~0xfffull) | 1) || (e->addr ^ last) >> 12 || (e->flags & EVF_FAULT), 0)) /* ORDER: struct tlb_fast_slot */
 		return false;
 	l->clock++;
