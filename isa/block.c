@@ -128,6 +128,44 @@ static bool block_overlaps(const struct block *b, uint64_t hpa, unsigned size)
 	return in_first || (b->straddle && hpa < b->hpa2 + (b->bytes - first) && hpa + size > b->hpa2);
 }
 
+/* Where the immediate of MOV register, imm32 or imm64 is in its bytes (SDM 2B MOV: B8+r, with or without REX); size 0: it is another instruction. */
+struct immediate_place { uint8_t at, size; };
+
+static struct immediate_place movi_place(const uint8_t *code, unsigned code_size)
+{
+	bool rex = code_size == 8 && (code[0] & 0xf0) == 0x40;
+	if (code_size == 2 || (code[rex] & 0xf8) != 0xb8)
+		return (struct immediate_place){ 0, 0 };
+	return (struct immediate_place){ (uint8_t)(1 + rex), rex && code[0] & 8 ? 8 : 4 };
+}
+
+/*
+ * A store that has put another constant into a MOV to a register, as compilers at run time do it: the micro-op gets the new one, and the block lives on. False: it must die. Not where the
+ * block has a number: that stands for its bytes.
+ */
+static bool block_patch(struct cpu *cpu, struct block *b, uint64_t hpa, unsigned size)
+{
+	if (b == cpu->block || b->straddle || b->id != UINT32_MAX || hpa < b->hpa)
+		return false;
+	for (unsigned i = 0; i < b->uops; i++) {
+		struct uop *u = &b->uop[i];
+		bool alone = (!i || u[-1].insn != u->insn) && i + 1 < b->uops && u[1].insn != u->insn;
+		if (u->op != UOP_movi || !alone)
+			continue;
+		const uint8_t *code = cpu->phys->bytes + b->hpa + u->offset;
+		struct immediate_place p = movi_place(code, b->key & KEY_CODE_SIZE);
+		uint64_t from = b->hpa + u->offset + p.at;
+		if (hpa < from || hpa + size > from + p.size)
+			continue;
+		u->imm = 0;
+		memcpy(&u->imm, code + p.at, p.size);
+		b->heat = 0;
+		dbt_drop(cpu->blocks->dbt, b);
+		return true;
+	}
+	return false;
+}
+
 bool block_cache_store(struct cpu *cpu, uint64_t hpa, unsigned size)
 {
 	struct block_cache *c = cpu->blocks;
@@ -136,8 +174,9 @@ bool block_cache_store(struct cpu *cpu, uint64_t hpa, unsigned size)
 	for (struct block **at = &c->page[slot], *b = *at; b; b = *at) {
 		unsigned way = page_slot(b->hpa) != slot;
 		if (!b->dead && block_overlaps(b, hpa, size)) {
-			block_kill(cpu, b);
 			hit = true;
+			if (!block_patch(cpu, b, hpa, size))
+				block_kill(cpu, b);
 		}
 		left |= !b->dead && block_in_page(b, hpa);
 		if (b->dead)

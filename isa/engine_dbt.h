@@ -66,7 +66,7 @@ struct dbt_link { /* a jump out of a translation */
 	struct dbt_link *next, **prev; /* the jumps that go there */
 };
 struct dbt_code { /* a translation */
-	struct block *block;
+	struct block *block;      /* NULL: dropped */
 	unsigned variant;
 	const uint8_t *enter, *body; /* where jumps enter it; where the dispatcher does */
 	struct dbt_link link[2];  /* by way */
@@ -110,10 +110,12 @@ bool dbt_attach(struct block_cache *c, size_t bytes, unsigned regions);
 void dbt_stubs(struct dbt *d);
 /* Drops all translations. `blocks`: their blocks are still there. */
 void dbt_forget(struct dbt *d, bool blocks);
-/* Drops those of dead blocks, which are about to be freed. */
+/* Drops those of dead blocks, which are about to be freed, and what dbt_drop() has left. */
 void dbt_forget_dead(struct dbt *d);
 /* Goes on to the next region, whose translations go. */
 void dbt_next_region(struct dbt *d);
+/* Takes a block's translations away; their code is left until its region goes. Not while the block runs. */
+void dbt_drop(struct dbt *d, struct block *b);
 /* A translation (calloc'ed) in the present region, for its block. */
 void dbt_keep(struct dbt *d, struct dbt_code *c);
 /* Points the block's jumps at the translations of the blocks that it is chained to. */

@@ -112,11 +112,27 @@ static void code_free(struct dbt *d, struct dbt_code *c, bool blocks)
 		link_cut(&c->link[way]);
 	while (c->in)
 		link_cut(c->in);
-	if (blocks) {
+	if (blocks && c->block) {
 		c->block->dbt[c->variant] = NULL;
 		c->block->code[c->variant] = d->exit_enter + d->emit.to_run;
 	}
 	free(c);
+}
+
+void dbt_drop(struct dbt *d, struct block *b)
+{
+	for (unsigned variant = 0; variant < DBT_VARIANTS; variant++) {
+		struct dbt_code *c = b->dbt[variant];
+		if (!c)
+			continue;
+		for (unsigned way = 0; way < 2; way++)
+			link_cut(&c->link[way]);
+		while (c->in)
+			link_cut(c->in);
+		b->dbt[variant] = NULL;
+		b->code[variant] = d->exit_enter + d->emit.to_run;
+		c->block = NULL;
+	}
 }
 
 static void region_empty(struct dbt *d, unsigned i, bool blocks)
@@ -139,7 +155,7 @@ void dbt_forget_dead(struct dbt *d)
 {
 	for (unsigned i = 0; i < d->regions; i++)
 		for (struct dbt_code **at = &d->codes[i], *c = *at; c; c = *at) {
-			if (!c->block->dead) {
+			if (c->block && !c->block->dead) {
 				at = &c->next;
 				continue;
 			}

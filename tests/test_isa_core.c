@@ -178,6 +178,9 @@ CODE64(rmw64, "mov $0x20ffd,%ebx\n mov $1000,%ecx\n mov $0x123456789abcdef,%r8\n
 /* Writes its own code: a later block's immediate each turn, then the very next instruction. The sum is 1 + ... + 50, then 7. */
 CODE64(smc64, "lea 2f(%rip),%rbx\n xor %eax,%eax\n mov $50,%ecx\n 1: mov %ecx,1(%rbx)\n jmp 2f\n 2: mov $0,%edx\n add %edx,%eax\n dec %ecx\n jnz 1b\n"
 	      "lea 3f(%rip),%rbx\n movb $7,1(%rbx)\n 3: mov $1,%edx\n add %edx,%eax\n")
+/* Changes constants of a function between calls of it: a byte and all of an imm64, half of an imm32; then writes the second opcode, as it was. */
+CODE64(patch64, "lea 9f(%rip),%rbx\n xor %eax,%eax\n mov $40,%ecx\n 1: mov %cl,3(%rbx)\n call 9f\n mov %rcx,2(%rbx)\n call 9f\n mov %cx,11(%rbx)\n call 9f\n"
+		"movb $0xbe,10(%rbx)\n dec %ecx\n jnz 1b\n hlt\n .balign 64\n 9: movabs $0x1122334455667788,%rdx\n mov $0,%esi\n add %rdx,%rax\n add %rsi,%rax\n ret\n")
 /* Flags through every producer into one register. */
 CODE64(flags64, "mov $300,%ecx\n mov $0x9e3779b97f4a7c15,%r8\n xor %r15,%r15\n 1: mov %r8,%rax\n mul %r8\n xor %rdx,%rax\n mov %rax,%r8\n mov %eax,%edx\n shr $13,%edx\n"
 		"add %dl,%al\n setc %bl\n sub %dh,%ah\n lahf\n adc %rax,%r15\n sbb %edx,%r8d\n pushf\n pop %r9\n and $0xcd5,%r9\n add %r9,%r15\n inc %dl\n cmovo %r8,%r15\n"
@@ -198,6 +201,7 @@ static const struct program programs[] = {
 	{ "strings64", 64, strings64_begin, strings64_end, REG_R8, 0x20000 + 6002 + 1 }, /* the scan ends behind the first 0xab after the copied pattern */
 	{ "rmw64", 64, rmw64_begin, rmw64_end, REG_CX, 0 },
 	{ "smc64", 64, smc64_begin, smc64_end, REG_AX, 50 * 51 / 2 + 7 },
+	{ "patch64", 64, patch64_begin, patch64_end, REG_AX, 0x11223344556947bd },
 	{ "flags64", 64, flags64_begin, flags64_end, REG_CX, 0 },
 };
 

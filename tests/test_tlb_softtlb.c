@@ -482,6 +482,31 @@ static void test_implicit_supervisor(void)
 	bench_destroy(b);
 }
 
+/* INVLPG moves the epoch, on which chains of blocks depend, exactly when code may have been fetched from there: in this context, in another that lives, or through a large page. */
+static void test_invalidations_and_chains(void)
+{
+	struct bench *b = bench_create(PAGING_4LEVEL, true, 256, 64, 1);
+	struct memory_port *m = &b->cpu.mem;
+	uint64_t code = USER_BASE + 5 * 4096, data = USER_BASE + 6 * 4096, epoch = m->epoch;
+	access_make(b, data, ACCESS_WRITE, 8, 1);
+	m->invlpg(&b->mmu, &b->cpu, data);
+	CU_ASSERT_EQUAL(m->epoch, epoch);
+	CU_ASSERT_EQUAL(m->table[data >> 12 & m->mask].write, FAST_NEVER);
+	access_make(b, code, ACCESS_EXEC, 1, 0);
+	register_set(b, CONTEXT_CR3, &b->cpu.cr3, b->root[1] | 2, true);
+	epoch = m->epoch;
+	m->invlpg(&b->mmu, &b->cpu, code);
+	CU_ASSERT_NOT_EQUAL(m->epoch, epoch);
+	epoch = m->epoch;
+	m->invlpg(&b->mmu, &b->cpu, data);
+	CU_ASSERT_EQUAL(m->epoch, epoch);
+	access_make(b, LARGE_BASE, ACCESS_READ, 8, 0);
+	epoch = m->epoch;
+	m->invlpg(&b->mmu, &b->cpu, LARGE_BASE + 4096);
+	CU_ASSERT_NOT_EQUAL(m->epoch, epoch);
+	bench_destroy(b);
+}
+
 /* Two pages that share an entry of the smaller table take turns: in few instructions the table grows until they do not, in many it stays. What is writable is still found. */
 static void test_growing(void)
 {
@@ -593,6 +618,7 @@ int main(void)
 	CU_add_test(s, "implicit supervisor accesses and SMAP", test_implicit_supervisor);
 	CU_add_test(s, "contexts", test_contexts);
 	CU_add_test(s, "growing", test_growing);
+	CU_add_test(s, "invalidations and chains", test_invalidations_and_chains);
 	CU_add_test(s, "reserved bits of PDPTEs", test_pdptes_reserved);
 	CU_add_test(s, "replay", test_replay_paths);
 	CU_basic_set_mode(CU_BRM_NORMAL);
