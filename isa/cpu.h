@@ -230,9 +230,13 @@ void cpu_deliver(struct cpu *cpu, unsigned vector, int64_t error /* -1: none */,
 /* Delivers what cpu_raise* left in cpu->raised, with cpu->rip already at the faulting instruction. For the engine's landing. */
 void cpu_deliver_raised(struct cpu *cpu);
 /* Emits EV_STATE when CPL, 64-bit code, IF or AC differ from the last one emitted. */
+static inline uint32_t cpu_state_id(const struct cpu *cpu)
+{
+	return cpu->cpl | (cpu->code_size == 8 ? 4u : 0) | (cpu->eflags & FLAG_IF) >> 6 | (cpu->eflags & FLAG_AC) >> 14;
+}
 static inline void cpu_state_emit(struct cpu *cpu)
 {
-	uint32_t id = cpu->cpl | (cpu->code_size == 8 ? 4u : 0) | (cpu->eflags & FLAG_IF) >> 6 | (cpu->eflags & FLAG_AC) >> 14;
+	uint32_t id = cpu_state_id(cpu);
 	if (id == cpu->state_emitted)
 		return;
 	cpu->state_emitted = id;

@@ -18,12 +18,20 @@ const uint8_t dbt_host[REG_COUNT] = {
 };
 
 /* ---- stubs ---- */
+static void stub_register(struct emit *e, unsigned op, unsigned r)
+{
+	if (dbt_host[r] != HOST_NONE)
+		emit_op(e, 8, op, dbt_host[r], dbt_field(offsetof(struct cpu, reg) + r * sizeof(uint64_t)));
+}
+
 static void stub_registers(struct emit *e, unsigned op)
 {
 	for (unsigned r = 0; r < REG_COUNT; r++)
-		if (dbt_host[r] != HOST_NONE)
-			emit_op(e, 8, op, dbt_host[r], dbt_field(offsetof(struct cpu, reg) + r * sizeof(uint64_t)));
+		stub_register(e, op, r);
 }
+
+/* Whether a call of C leaves this real register alone (SysV ABI, figure 3.4). */
+static bool stub_survives(unsigned host) { return host == HOST_BX || host == HOST_BP || (host >= HOST_12 && host <= HOST_15); }
 
 /* cpu->budget and cpu->icount from the budget's register: what one lost since, the other gained. Changes di, which has been stored. */
 static void stub_settle(struct emit *e)
@@ -170,7 +178,9 @@ static void stub_quick(struct dbt *d, struct emit *e)
 	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)dbt_quick);
 	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
-	stub_registers(e, OP_LOAD);
+	for (unsigned r = 0; r < REG_COUNT; r++) /* what C may change; and a quick form itself changes RCX and R11 only, while temporaries end with their instruction */
+		if (r == REG_CX || r == REG_R11 || (r < REG_T0 && !stub_survives(dbt_host[r])))
+			stub_register(e, OP_LOAD, r);
 	emit_op(e, 8, OP_LOAD, DBT_FAST, DBT_FIELD(mem.table));
 	emit_pop(e, DBT_BUDGET);
 	emit_pop(e, DBT_BUDGET);

@@ -81,7 +81,7 @@ bool quick_syscall(struct cpu *cpu, const struct uop *u, const struct sys_operan
 		return false;
 	cpu_observe_user_call(cpu, cpu->block->pc + u->offset);
 	syscall_enter(cpu, o->next);
-	quick_finish(cpu);
+	quick_finish(cpu, 0);
 	return true;
 }
 
@@ -92,7 +92,7 @@ bool quick_sysret(struct cpu *cpu, const struct uop *u, const struct sys_operand
 		(cpu->reg[REG_R11] ^ cpu->eflags) & (FLAG_TF | FLAG_AC) || cpu->reg[REG_R11] & FLAG_TF)
 		return false;
 	sysret_leave(cpu, true);
-	quick_finish(cpu);
+	quick_finish(cpu, 3);
 	return true;
 }
 

@@ -109,12 +109,14 @@ static inline bool quick_allowed(const struct cpu *cpu, enum sensitive what)
 	return !cpu->events->on && !(cpu->vmm.trap_set & SENS_BIT(what)) && !cpu->vmm.cpl_changed;
 }
 /* transfer_finish() where nothing but the privilege level and IF may have changed: 64-bit code stays 64-bit code, and so on. */
-static inline void quick_finish(struct cpu *cpu)
+static inline __attribute__((always_inline)) void quick_finish(struct cpu *cpu, const unsigned cpl)
 {
-	cpu->mode_key = (cpu->mode_key & ~(uint32_t)KEY_USER) | (cpu->cpl == 3 ? KEY_USER : 0);
-	cpu_memory_mode_follow(cpu);
+	bool ac = (cpu->eflags & FLAG_AC) && (cpu->cr4 & CR4_SMAP);
+	cpu->cpl = cpl;
+	cpu->mode_key = (cpu->mode_key & ~(uint32_t)KEY_USER) | (cpl == 3 ? KEY_USER : 0);
+	cpu->mem.tag = cpu->mem.mode_tag[cpl == 3 ? MEMORY_USER : ac ? MEMORY_SUPERVISOR_AC : MEMORY_SUPERVISOR];
 	block_stamp_now(cpu);
-	cpu_state_emit(cpu);
+	cpu->state_emitted = cpu_state_id(cpu); /* as cpu_state_emit() leaves it when no events are wanted */
 }
 
 /* ---- the rest ---- */
