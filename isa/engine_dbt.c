@@ -5,7 +5,7 @@
 #include "uop_control.h"
 
 enum {
-	CODE_BYTES = 64 << 20,
+	CODE_LEAST = 4 << 20, CODE_MOST = 64 << 20, /* bytes of code memory: as much as blocks may use, within these */
 	HEAT = 2, /* runs of a block before it is translated: most code of a start-up, and code that is written anew all the time, is run less often */
 	HEAT_NEVER = 255, /* it has more code than a region */
 };
@@ -454,10 +454,15 @@ bool dbt_attach(struct block_cache *c, size_t bytes, unsigned regions)
 	return true;
 }
 
+static size_t dbt_room(const struct block_cache *c)
+{
+	return c->max_bytes < CODE_LEAST ? CODE_LEAST : c->max_bytes > CODE_MOST ? CODE_MOST : c->max_bytes & ~4095ull;
+}
+
 void dbt_run(struct cpu *cpu);
 void dbt_run(struct cpu *cpu)
 {
-	if (!cpu->blocks->dbt && !dbt_attach(cpu->blocks, CODE_BYTES, DBT_REGIONS)) { /* no executable memory to be had: the same, slower */
+	if (!cpu->blocks->dbt && !dbt_attach(cpu->blocks, dbt_room(cpu->blocks), DBT_REGIONS)) { /* no executable memory to be had: the same, slower */
 		engine_find("threaded")->run(cpu);
 		return;
 	}

@@ -55,7 +55,8 @@ static void field_compare(const struct visible *v, const uint8_t *a, const uint8
 		if (!memcmp(x, y, v->size))
 			continue;
 		char name[40], number[12] = "";
-		snprintf(number, sizeof number, v->count > 1 ? "%u" : "", i);
+		if (v->count > 1)
+			snprintf(number, sizeof number, "%u", i);
 		snprintf(name, sizeof name, "%s%s", v->names ? v->names[i] : v->name, v->names ? v->name : number);
 		struct lockstep_line *l = line_add(r, name);
 		value_print(l->reference, x, v->size);

@@ -310,7 +310,7 @@ static void test_long_runs(void)
 		snprintf(c.engine, sizeof c.engine, "%s", i < 4 ? "dbt" : "threaded");
 		snprintf(what, sizeof what, "%.60s, %s, %s", c.cmdline, c.technique, c.engine);
 		c.max_instructions = long_instructions;
-		c.block_cache_bytes = 8u << 20;
+		c.block_cache_bytes = 1u << 20;
 		struct machine *m = machine_create(&c, error, sizeof error);
 		CU_ASSERT_FATAL(m && machine_load(m, error, sizeof error));
 		long_run(m, long_instructions, what);
