@@ -6,6 +6,7 @@ struct part {
 	struct mem_fill fill;
 	uint64_t gva;
 	unsigned size;
+	bool told;
 };
 
 static uint64_t linear_mask(const struct cpu *cpu)
@@ -30,17 +31,31 @@ static bool part_translate(struct cpu *cpu, struct part *p, enum access access, 
 	return ok;
 }
 
-/* Splits at the page's end; returns the number of parts, all translated, or 0 with *fault. */
-static unsigned access_translate(struct cpu *cpu, struct part part[2], uint64_t linear, unsigned size, enum access access, bool supervisor, struct mem_fault *fault)
+/* The event of a translated part, once. EV_NONE: none. A page table's store is an event of its own (mem.store writes it), so of a read-modify-write the load is told.
+ * Not so a code page's: what is known to be code is the block cache's business. */
+static void part_tell(struct cpu *cpu, struct part *p, enum event_kind kind, bool supervisor)
+{
+	if (p->told || kind == EV_NONE || (kind == EV_STORE && p->fill.tracked && p->fill.real))
+		return;
+	p->told = true;
+	event_put(cpu->events, kind == EV_RMW && p->fill.table && p->fill.real ? EV_LOAD : kind, memory_flags(cpu, supervisor), p->size, 0, p->gva);
+}
+
+/* Splits at the page's end; returns the number of parts, all translated, or 0 with *fault. What the first part took is told before the second is looked at, which may fault. */
+static unsigned access_translate(struct cpu *cpu, struct part part[2], uint64_t linear, unsigned size, enum access access, enum event_kind kind, bool supervisor, struct mem_fault *fault)
 {
 	uint64_t mask = linear_mask(cpu);
 	linear &= mask;
 	unsigned room = 4096 - (unsigned)(linear & 4095), n = size > room ? 2 : 1;
 	part[0] = (struct part){ .gva = linear, .size = n == 2 ? room : size };
 	part[1] = (struct part){ .gva = (linear + room) & mask, .size = size - room };
-	for (unsigned i = 0; i < n; i++)
-		if (!part_translate(cpu, &part[i], access, supervisor, fault))
+	if (!part_translate(cpu, &part[0], access, supervisor, fault))
+		return 0;
+	if (n == 2) {
+		part_tell(cpu, &part[0], kind, supervisor);
+		if (!part_translate(cpu, &part[1], access, supervisor, fault))
 			return 0;
+	}
 	/* The second walk may have ended or changed the first translation (tracked pages, shadow tables): a write looks again. */
 	if (n == 2 && access == ACCESS_WRITE && !part_translate(cpu, &part[0], access, supervisor, fault))
 		return 0;
@@ -71,9 +86,9 @@ static inline void copy_sized(void *to, const void *from, unsigned size)
 static bool access_read(struct cpu *cpu, uint64_t linear, void *to, unsigned size, bool supervisor, struct mem_fault *fault)
 {
 	struct part part[2];
-	unsigned n = access_translate(cpu, part, linear, size, ACCESS_READ, supervisor, fault);
+	unsigned n = access_translate(cpu, part, linear, size, ACCESS_READ, EV_LOAD, supervisor, fault);
 	for (unsigned i = 0; i < n; i++) {
-		event_put(cpu->events, EV_LOAD, memory_flags(cpu, supervisor), part[i].size, 0, part[i].gva);
+		part_tell(cpu, &part[i], EV_LOAD, supervisor);
 		part_read(&part[i], (uint8_t *)to + (i ? part[0].size : 0));
 	}
 	return n != 0;
@@ -83,14 +98,13 @@ static bool access_read(struct cpu *cpu, uint64_t linear, void *to, unsigned siz
 static void access_store(struct cpu *cpu, struct part *part, unsigned n, const uint8_t *from, bool supervisor, bool quiet)
 {
 	for (unsigned i = 0; i < n; from += part[i].size, i++) {
-		const struct part *p = &part[i];
+		struct part *p = &part[i];
 		if (p->fill.tracked && p->fill.real) {
-			part[i].fill.quiet = quiet;
+			p->fill.quiet = quiet;
 			cpu->mem.store(cpu->mem.self, cpu, p->gva, &p->fill, from, p->size, supervisor);
 			continue;
 		}
-		if (!quiet)
-			event_put(cpu->events, EV_STORE, memory_flags(cpu, supervisor), p->size, 0, p->gva);
+		part_tell(cpu, p, quiet ? EV_NONE : EV_STORE, supervisor);
 		if (p->fill.real)
 			memcpy(p->fill.real, from, p->size);
 	}
@@ -100,7 +114,7 @@ static void access_store(struct cpu *cpu, struct part *part, unsigned n, const u
 static bool access_write(struct cpu *cpu, uint64_t linear, const void *from, unsigned size, bool supervisor, bool quiet, struct mem_fault *fault)
 {
 	struct part part[2];
-	unsigned n = access_translate(cpu, part, linear, size, ACCESS_WRITE, supervisor, fault);
+	unsigned n = access_translate(cpu, part, linear, size, ACCESS_WRITE, quiet ? EV_NONE : EV_STORE, supervisor, fault);
 	access_store(cpu, part, n, from, supervisor, quiet);
 	return n != 0;
 }
@@ -213,13 +227,11 @@ uint64_t memory_rmw_slow(struct cpu *cpu, const struct uop *u, uint64_t linear, 
 	struct mem_fault fault;
 	uop_settle(cpu, u);
 	check_flat(cpu, u, linear, size);
-	unsigned n = access_translate(cpu, part, linear, size, ACCESS_WRITE, false, &fault);
+	unsigned n = access_translate(cpu, part, linear, size, ACCESS_WRITE, EV_RMW, false, &fault);
 	if (!n)
 		cpu_raise_fault(cpu, &fault);
 	for (unsigned i = 0; i < n; i++) {
-		/* A page table's store is an event of its own (mem.store writes it), so this half is a load. Not so a code page's: what is known to be code is the block cache's business. */
-		enum event_kind kind = part[i].fill.table && part[i].fill.real ? EV_LOAD : EV_RMW;
-		event_put(cpu->events, kind, memory_flags(cpu, false), part[i].size, 0, part[i].gva);
+		part_tell(cpu, &part[i], EV_RMW, false);
 		part_read(&part[i], (uint8_t *)&v + (i ? part[0].size : 0));
 	}
 	uop_resume(cpu, u);
