@@ -267,6 +267,26 @@ static void aliases(unsigned level)
 }
 static void test_aliases(void) { aliases(1); aliases(2); }
 
+/* MOV CR3 exits before it looks at the PDPTEs. When it refuses them (SDM 3A 4.4.1), the guest goes on with those that it had. */
+static void test_refused_pdptes(void)
+{
+	struct rig *r = malloc(sizeof *r);
+	CU_ASSERT_TRUE_FATAL(rig_create(r, TECHNIQUE_SHADOW, GUEST_BYTES, 0, NULL));
+	put64(r, 0, 0x1000 | 1);
+	put64(r, 0x1000, 0x2000 | 7);
+	put64(r, 0x2028, 0x5000 | 7);
+	rig_registers(r, CR0_PE | CR0_PG | CR0_WP, 0, CR4_PAE, 0);
+	CU_ASSERT_TRUE(rig_access(r, 0x5000, ACCESS_READ, false, 4, 0).good);
+	put64(r, 0, 0x1000 | 7); /* bits 1 and 2 are reserved */
+	r->cpu.vmm.sensitive(r->cpu.vmm.self, &r->cpu, SENS_CR3_WRITE, 0, 0);
+	put64(r, 0x2030, 0x6000 | 7);
+	CU_ASSERT_TRUE(rig_access(r, 0x6000, ACCESS_READ, false, 4, 0).good);
+	CU_ASSERT_TRUE(rig_access(r, 0x5000, ACCESS_READ, false, 4, 0).good);
+	CU_ASSERT_FALSE(r->vmm.failed);
+	rig_destroy(r);
+	free(r);
+}
+
 /* Exits are counted by reason, and each EV_EXIT has its EV_ENTRY. */
 static void test_exits(void)
 {
@@ -309,6 +329,7 @@ int main(void)
 	CU_add_test(s, "pool exhaustion", test_pool_exhaustion);
 	CU_add_test(s, "pool pressure", test_pool_pressure);
 	CU_add_test(s, "one table at several addresses", test_aliases);
+	CU_add_test(s, "refused PDPTEs", test_refused_pdptes);
 	CU_add_test(s, "resource control", test_resource_control);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
