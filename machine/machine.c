@@ -7,7 +7,7 @@
 
 void machine_config_default(struct machine_config *c)
 {
-	*c = (struct machine_config){ .technique = "native", .engine = "threaded", .core = "fixed", .preset_name = "skylake", .preset = *preset_find("skylake"), .features = cpu_features_all,
+	*c = (struct machine_config){ .technique = "native", .engine = "dbt", .core = "fixed", .preset_name = "skylake", .preset = *preset_find("skylake"), .features = cpu_features_all,
 		.sampling = { .interval = 400000, .warmup = 80000, .window = 5000, .head = 20000000, .seed = 1 },
 		.memory_bytes = 64u << 20, .max_instructions = 20000000000ull, .seed = 1, .softtlb_entries = 4096, .event_buffer = 4096, .consume = "auto", .event_filter = true, .block_cache_bytes = 64u << 20, .batch = 1u << 22 };
 	vmm_config_default(&c->vmm);
