@@ -95,7 +95,7 @@ static uint64_t chunk_length(const struct cpu *cpu, const struct string *s, uint
 {
 	if ((cpu->eflags & (FLAG_DF | FLAG_TF)) || left < 4 || s->width == 2 || (s->source && !segment_plain(cpu, s->seg)) || (s->destination && !segment_plain(cpu, SEG_ES)))
 		return 0;
-	uint64_t n = left < STRING_CHUNK ? left : STRING_CHUNK;
+	uint64_t n = left;
 	for (unsigned reg = REG_SI; reg <= REG_DI; reg++) {
 		if (reg == REG_SI ? !s->source : !s->destination)
 			continue;
@@ -212,30 +212,24 @@ void help_string(struct cpu *cpu, const struct uop *u)
 	string_one(cpu, &s);
 }
 
-/* An iteration more that completed: its event before the next one may fault. */
-static void rep_count(struct cpu *cpu, uint64_t n)
-{
-	event_put(cpu->events, EV_REP, 0, 0, (uint32_t)n, 0);
-	if (cpu->bounded && n > STRING_SHORT)
-		cpu->attention |= ATTENTION_TIME;
-}
-
-/* Runs until done (true), or until budget or attention want the dispatcher (false). */
+/* Runs until done (true), or until budget or attention want the dispatcher (false): after the same iterations, whether they went in chunks or one by one. */
 static bool rep_run(struct cpu *cpu, const struct string *s)
 {
 	for (uint64_t since = 0;;) {
 		uint64_t left = cpu->reg[REG_CX] & s->mask;
 		if (!left)
 			return true;
-		uint64_t n = string_chunk(cpu, s, left);
+		uint64_t n = string_chunk(cpu, s, left < STRING_CHUNK - since ? left : STRING_CHUNK - since);
 		if (!n) {
 			string_one(cpu, s);
 			n = 1;
 		}
-		rep_count(cpu, n);
+		event_put(cpu->events, EV_REP, 0, 0, (uint32_t)n, 0); /* before the next one may fault */
+		since += n;
+		if (cpu->bounded && since > STRING_SHORT)
+			cpu->attention |= ATTENTION_TIME;
 		if (string_stops(cpu, s) || n == left)
 			return true;
-		since += n;
 		if ((cpu->attention & ~ATTENTION_TIME) || cpu->block->dead || (cpu->eflags & FLAG_TF) || since >= STRING_CHUNK)
 			return false;
 	}
