@@ -354,15 +354,6 @@ static void shadow_context_changed(void *self, struct mmu *mmu, struct cpu *cpu,
 	mmu_set_context(mmu, cpu, phys_read64(v->phys, root_slot(s, s->current) + ROOT_SERIAL), true);
 }
 
-/* MOV CR3 will refuse them (SDM 3A 4.4.1): the root that is in use stays as it is. */
-static bool pdptes_refused(const struct paging *g)
-{
-	for (unsigned i = 0; i < 4; i++)
-		if ((g->pdpte[i] & 1) && (g->pdpte[i] & pdpte_reserved(g)))
-			return true;
-	return false;
-}
-
 static void shadow_prepare(struct vmm *v, enum sensitive what, uint64_t value)
 {
 	struct shadow *s = v->mem_self;
@@ -379,9 +370,8 @@ static void shadow_prepare(struct vmm *v, enum sensitive what, uint64_t value)
 	case PAGING_32: next.root = value & 0xfffff000u; break;
 	case PAGING_PAE:
 		next.root = value & 0xffffffe0u;
-		paging_pdptes_load(&next, &v->mmu->walk_memory);
-		if (pdptes_refused(&next))
-			return;
+		if (!paging_pdptes_load(&next, &v->mmu->walk_memory))
+			return; /* MOV CR3 will refuse them (SDM 3A 4.4.1): the root that is in use stays as it is */
 		break;
 	default: next.root = value & SH_ADDRESS; break;
 	}
