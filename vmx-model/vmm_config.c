@@ -3,12 +3,12 @@
 #include <stddef.h>
 
 /*
- * Where the numbers come from. No paper publishes instruction counts of a monitor's paths. Lengths marked "measured" are those of our own C for the same step, counted by callgrind
- * (workloads `divzero` and `in`, gcc 12 -O2, memory accesses apart because handlers make those as events). analysis/path_lengths.py counts them again; since they were set, our C has
- * become another: it prints 470 for the port, 961 and 918 for delivery in 32 and 64 bit, 498 and 664 for the return. The defaults stay within a third of that. All others are estimates of the straight-line code beside loads and
- * stores, such that hardware figures plus they stay near whole exits measured elsewhere: cpuid under KVM on a recent core 1018-1098 cycles and a null vmcall 1300-1559
- * (published-measurements.md section 2) with 761-1009 of it hardware leave about 150-500 instructions for an exit without a device. They are inputs: what a system call, a fault or a fork
- * costs follows from them and is set nowhere.
+ * Where the numbers come from. No paper publishes instruction counts of a monitor's paths. Lengths marked "measured" were those of our own C for the same step when the key was made,
+ * counted by callgrind (workloads `divzero` and `in`, gcc 12 -O2, memory accesses apart because handlers make those as events; two widths: their mean, rounded). They stay what they are:
+ * our C becomes another when the simulator becomes faster, and speed must not change a statistic. analysis/path_lengths.py prints what our C takes now beside each default, as a look at
+ * the order of magnitude. All others are estimates of the straight-line code beside loads and stores, such that hardware figures plus they stay near whole exits measured elsewhere: cpuid
+ * under KVM on a recent core took 1018-1098 cycles and a null vmcall 1300-1559, of which the hardware alone takes 761-1009 (Agesen et al., USENIX ATC 2012, table 1: Westmere, Nehalem), which
+ * leaves about 150-500 instructions for an exit without a device. They are inputs: what a system call, a fault or a fork costs follows from them and is set nowhere.
  */
 enum kind { FLAG, U32, U64 };
 static const struct key { const char *name; enum kind kind; size_t at; uint64_t value; const char *doc; } keys[] = {
@@ -21,7 +21,7 @@ static const struct key { const char *name; enum kind kind; size_t at; uint64_t 
 	KEY(trace_instructions, U32, 260, "traced page-table write: decode the store, carry it out, find the shadows"),
 	KEY(reflect_instructions, U32, 100, "work out that a fault is the guest's own and forward it"),
 	KEY(emulate_instructions, U32, 90, "carry out one sensitive instruction on the virtual CPU"),
-	KEY(device_instructions, U32, 470, "find the device of a port and run its model; measured: machine_io_in() for port 0x80, with the interrupt lines looked at"),
+	KEY(device_instructions, U32, 470, "find the device of a port and run its model; measured when the key was made: machine_io_in() for port 0x80, with the interrupt lines looked at"),
 	KEY(backend_instructions, U32, 4000, "hand a byte of output to the monitor's process: an exit served in user space costs 4167 cycles more than one served in the kernel (6732 - 2565, Xeon E5-2450, quoted)"),
 	KEY(inject_instructions, U32, 80, "acknowledge an interrupt and prepare its injection"),
 	KEY(ept_fill_instructions, U32, 300, "EPT violation beside its loads and stores"),
@@ -39,8 +39,8 @@ static const struct key { const char *name; enum kind kind; size_t at; uint64_t 
 	KEY(bt_hash_instructions, U32, 14, "extra instructions of a translated indirect branch or return: hash, compare, spill flags"),
 	KEY(bt_adapt_threshold, U32, 8, "page-table-store traps of a fragment before its stores become callouts"),
 	KEY(bt_simulate_instructions, U32, 40, "extra instructions of an adapted page-table store beside its loads and stores"),
-	KEY(bt_reflect_instructions, U32, 750, "deliver an exception to the virtual CPU in software; measured: cpu_deliver(), 833 in 32 and 655 in 64 bit"),
-	KEY(bt_return_instructions, U32, 750, "IRET, SYSRET on the virtual CPU in software; measured: sys_iret(), 695 in 32 and 795 in 64 bit"),
+	KEY(bt_reflect_instructions, U32, 750, "deliver an exception to the virtual CPU in software; measured when the key was made: cpu_deliver(), 833 in 32 and 655 in 64 bit"),
+	KEY(bt_return_instructions, U32, 750, "IRET, SYSRET on the virtual CPU in software; measured when the key was made: sys_iret(), 695 in 32 and 795 in 64 bit"),
 	KEY(bt_cache_bytes, U64, 4ull << 20, "translation cache; flushed whole when it is full"),
 #undef KEY
 };
