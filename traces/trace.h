@@ -1,5 +1,5 @@
 /*
- * Traces: layer-1 events on disk, and the engine that reads them back (design, section 7).
+ * Traces: layer-1 events on disk, and the engine that reads them back.
  *
  * Invariant: a trace replayed under the configuration it was recorded with gives every TLB, walk, exit and cycle counter of that run. It stores what the guest did, never what
  * virtualizing it took; so one native recording replays under every technique that runs the same guest image.
