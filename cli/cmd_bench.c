@@ -110,7 +110,7 @@ static void versions_fill(struct bench *b)
 
 /* ---- the command ---- */
 
-static bool bench_store(const struct bench *b, const char *path)
+static bool bench_store(const struct bench *b, struct results_db *db)
 {
 	struct bench_row rows[BENCH_KERNELS_MOST * CONTESTANTS];
 	struct bench_aim_row aims[32];
@@ -125,11 +125,9 @@ static bool bench_store(const struct bench *b, const char *path)
 		struct bench_aim a = bench_aim_of(b, m);
 		aims[m] = (struct bench_aim_row){ a.name, a.unit, a.kernel, a.aim, a.at_most, a.value, bench_aim_met(&a) };
 	}
-	struct results_db *db = results_open(path, error, sizeof error);
-	bool ok = db && bench_results_write(db, rows, n, aims, m, error, sizeof error);
+	bool ok = bench_results_write(db, rows, n, aims, m, error, sizeof error);
 	if (!ok)
 		complain(STATUS_FAILED, "%s", error);
-	results_close(db);
 	return ok;
 }
 
@@ -162,7 +160,7 @@ static bool ringside_ran(const struct bench *b)
 	return true;
 }
 
-static int bench_run(struct bench *b, const struct options *o)
+static int bench_run(struct bench *b, const struct options *o, struct results_db *db)
 {
 	char error[640];
 	if (!bench_place_create(&b->place, error, sizeof error))
@@ -181,7 +179,7 @@ static int bench_run(struct bench *b, const struct options *o)
 	if (b->late)
 		complain(STATUS_FAILED, "this computer is too slow or too busy for --quick: what had not begun in time is left out; choose --kernels, or run without --quick");
 	(o->json ? bench_print_json : bench_print)(b);
-	if (o->db && !bench_store(b, o->db))
+	if (db && !bench_store(b, db))
 		return STATUS_FAILED;
 	return ringside_ran(b) ? STATUS_GOOD : STATUS_FAILED;
 }
@@ -189,19 +187,23 @@ static int bench_run(struct bench *b, const struct options *o)
 int cmd_bench(int argc, char **argv)
 {
 	struct bench *b = calloc(1, sizeof *b);
+	struct results_db *db = NULL;
 	struct options o;
 	int status = options_parse(&o, BENCHES, 0, argc, argv);
 	if (!b)
 		status = complain(STATUS_FAILED, "out of memory");
 	if (status < 0)
 		status = kernels_choose(b, o.kernels);
+	if (status < 0 && !store_open(&o, NULL, &db))
+		status = STATUS_FAILED;
 	if (status < 0) {
 		b->runs = o.runs ? o.runs : RUNS_DEFAULT;
 		b->peers = o.peers;
 		b->quick = o.quick;
 		b->progress = o.progress || isatty(STDERR_FILENO);
-		status = bench_run(b, &o);
+		status = bench_run(b, &o, db);
 	}
+	results_close(db);
 	options_destroy(&o);
 	free(b);
 	return status;

@@ -23,6 +23,7 @@ struct comparison {
 	struct progress progress;
 	unsigned jobs;
 	bool refused;   /* a machine cannot be made as it is configured */
+	struct results_db *db;
 	/* the pool */
 	pthread_mutex_t lock;
 	unsigned next, end;
@@ -151,7 +152,10 @@ static void runner_complain(const struct comparison *c, const struct runner *r)
 			base && *base ? base : "/tmp", text + n);
 		return;
 	}
-	complain(STATUS_FAILED, "%s%s: %s", r->config.technique, r->replay ? " (replay)" : "", text);
+	if (r->refused)
+		options_refuse(c->options, text);
+	else
+		complain(STATUS_FAILED, "%s%s: %s", r->config.technique, r->replay ? " (replay)" : "", text);
 }
 
 /* ------------------------------------------------------------------ running */
@@ -161,11 +165,11 @@ static bool seed_run(struct comparison *c, uint64_t seed)
 	unsigned first = c->runners;
 	for (unsigned t = 0; t < TECHNIQUES; t++)
 		if (technique_runs(c, t) && !runner_add(c, t, seed, false, error, sizeof error))
-			return complain(STATUS_USAGE, "%s", error), false;
+			return options_refuse(c->options, error), false;
 	unsigned executions = c->runners;
 	for (unsigned t = 0; t < TECHNIQUES && !c->options->no_replay; t++)
 		if (c->wanted[t] && !runner_add(c, t, seed, true, error, sizeof error))
-			return complain(STATUS_USAGE, "%s", error), false;
+			return options_refuse(c->options, error), false;
 	pool_run(c, first, executions);
 	for (unsigned i = first; i < executions; i++)
 		if (!c->runner[i].ok)
@@ -240,16 +244,14 @@ static bool comparison_store(const struct comparison *c)
 {
 	char error[640], title[160];
 	const struct run_result *first = &c->runner[0].result;
-	struct results_db *db = results_open(c->options->db ? c->options->db : "results.db", error, sizeof error);
 	snprintf(title, sizeof title, "%s, %u-bit guest, preset %s", first->workload, first->width, first->preset);
-	int64_t group = db ? results_new_comparison(db, title, error, sizeof error) : -1;
+	int64_t group = results_new_comparison(c->db, title, error, sizeof error);
 	bool ok = group >= 0;
 	for (unsigned i = 0; ok && i < c->main_runners; i++)
 		if (run_wanted(c, &c->runner[i].result))
-			ok = results_write(db, &c->runner[i].result, c->runner[i].config_text, group, error, sizeof error) >= 0;
+			ok = results_write(c->db, &c->runner[i].result, c->runner[i].config_text, group, error, sizeof error) >= 0;
 	if (!ok)
 		complain(STATUS_FAILED, "%s", error);
-	results_close(db);
 	return ok;
 }
 
@@ -301,10 +303,13 @@ static int compare_config(struct comparison *c)
 	int status = STATUS_FAILED;
 	if (!techniques_choose(c))
 		return STATUS_USAGE;
+	if (!store_open(c->options, "results.db", &c->db))
+		return STATUS_FAILED;
 	if ((c->options->no_replay || traces_name(c)) && comparison_run(c))
 		status = comparison_show(c);
 	else if (c->refused)
 		status = STATUS_USAGE;
+	results_close(c->db);
 	traces_remove(c);
 	runners_free(c);
 	return status;

@@ -5,17 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool run_store(const char *path, const struct run_result *r, const char *text)
-{
-	char error[640];
-	struct results_db *db = results_open(path, error, sizeof error);
-	bool ok = db && results_write(db, r, text, 0, error, sizeof error) >= 0;
-	if (!ok)
-		complain(STATUS_FAILED, "%s", error);
-	results_close(db);
-	return ok;
-}
-
 static int run_status(const struct run_result *r)
 {
 	return r->end == END_EXIT && r->exit_code == 0 && !r->resource_violations ? STATUS_GOOD : STATUS_FAILED;
@@ -24,22 +13,25 @@ static int run_status(const struct run_result *r)
 static int run_config(const struct options *o, const struct config *c, const char *text)
 {
 	struct progress progress;
+	struct results_db *db;
 	struct runner r = { .config_text = text, .progress = &progress, .console = o->console ? stderr : NULL };
 	if (!config_machine(c, NULL, &r.config, r.error, sizeof r.error))
-		return complain(STATUS_USAGE, "%s", r.error);
+		return options_refuse(o, r.error);
+	if (!store_open(o, NULL, &db))
+		return STATUS_FAILED;
 	progress_create(&progress, o->progress, 1);
 	bool ok = runner_run(&r);
 	progress_destroy(&progress);
-	if (!ok)
-		return complain(r.refused ? STATUS_USAGE : STATUS_FAILED, "%s", r.error);
+	if (!ok) {
+		results_close(db);
+		return r.refused ? options_refuse(o, r.error) : complain(STATUS_FAILED, "%s", r.error);
+	}
 	(o->json ? result_print_json : result_print)(stdout, &r.result);
-	if (o->db && !run_store(o->db, &r.result, text))
-		return STATUS_FAILED;
-	return run_status(&r.result);
+	return store_run(db, &r.result, text) ? run_status(&r.result) : STATUS_FAILED;
 }
 
 /* Every engine beside the reference interpreter. */
-static int run_lockstep(const struct config *c)
+static int run_lockstep(const struct options *o, const struct config *c)
 {
 	enum { ENGINES = 8 };
 	const struct engine *list[ENGINES] = { engine_find("switch") };
@@ -48,12 +40,12 @@ static int run_lockstep(const struct config *c)
 	char error[640];
 	unsigned n = 1;
 	if (!config_machine(c, NULL, &m, error, sizeof error))
-		return complain(STATUS_USAGE, "%s", error);
+		return options_refuse(o, error);
 	for (const struct engine *e = engines; e->name && n < ENGINES - 1; e++)
 		if (e != list[0])
 			list[n++] = e;
 	if (!lockstep_run(&m, list, LOCKSTEP_TURN, &r, error, sizeof error))
-		return complain(STATUS_FAILED, "%s", error);
+		return r.refused ? options_refuse(o, error) : complain(STATUS_FAILED, "%s", error);
 	lockstep_print(stdout, &r, list);
 	return r.differ ? STATUS_FAILED : STATUS_GOOD;
 }
@@ -72,7 +64,7 @@ int cmd_run(int argc, char **argv)
 		else if (o.print_config)
 			status = fputs(text, stdout) < 0 ? STATUS_FAILED : STATUS_GOOD;
 		else if (o.lockstep)
-			status = run_lockstep(&c);
+			status = run_lockstep(&o, &c);
 		else
 			status = run_config(&o, &c, text);
 		free(text);

@@ -12,12 +12,12 @@ static int record_config(const struct options *o, const struct config *c, const 
 	const char *path = o->output ? o->output : "ringside.trace";
 	struct runner r = { .config_text = text, .progress = &progress, .record = path, .console = o->console ? stderr : NULL };
 	if (!config_machine(c, NULL, &r.config, r.error, sizeof r.error))
-		return complain(STATUS_USAGE, "%s", r.error);
+		return options_refuse(o, r.error);
 	progress_create(&progress, o->progress, 1);
 	bool ok = runner_run(&r);
 	progress_destroy(&progress);
 	if (!ok)
-		return complain(r.refused ? STATUS_USAGE : STATUS_FAILED, "%s", r.error);
+		return r.refused ? options_refuse(o, r.error) : complain(STATUS_FAILED, "%s", r.error);
 	printf("%s: %" PRIu64 " instructions of %s under %s, %s\n", path, r.result.instructions, r.result.workload, r.result.technique, run_end_name(r.result.end));
 	return r.result.end == END_EXIT ? STATUS_GOOD : STATUS_FAILED;
 }
@@ -132,20 +132,14 @@ static void references_print(const struct run_result *r)
 		result_stat(r, "replay.fetches"), result_stat(r, "replay.loads"), result_stat(r, "replay.stores"), result_stat(r, "replay.rmws"));
 }
 
-static int replay_show(const struct options *o, const struct trace_reader *t, const struct runner *r, bool same)
+/* Closes the database. */
+static int replay_show(const struct options *o, const struct trace_reader *t, const struct runner *r, struct results_db *db, bool same)
 {
 	const struct trace_info *info = trace_reader_info(t);
-	char error[640];
-	int status = STATUS_GOOD;
 	(o->json ? result_print_json : result_print)(stdout, &r->result);
 	if (!o->json)
 		references_print(&r->result);
-	if (o->db) {
-		struct results_db *db = results_open(o->db, error, sizeof error);
-		if (!db || results_write(db, &r->result, r->config_text, 0, error, sizeof error) < 0)
-			status = complain(STATUS_FAILED, "%s", error);
-		results_close(db);
-	}
+	int status = store_run(db, &r->result, r->config_text) ? STATUS_GOOD : STATUS_FAILED;
 	if (!info->complete)
 		return complain(STATUS_FAILED, "%s: %s; replayed what is there: %" PRIu64 " instructions, %" PRIu64 " references", r->replay, info->note, r->result.instructions,
 			result_stat(&r->result, "replay.references"));
@@ -165,16 +159,31 @@ static bool settings_name(const struct settings *s, const char *key)
 	return false;
 }
 
-static int replay_trace(struct options *o, const struct trace_reader *t)
+static int replay_run(struct options *o, const struct trace_reader *t, struct runner *r, bool same)
+{
+	struct progress progress;
+	struct results_db *db;
+	if (!store_open(o, NULL, &db))
+		return STATUS_FAILED;
+	r->progress = &progress;
+	progress_create(&progress, o->progress, 1);
+	bool ok = runner_run(r);
+	progress_destroy(&progress);
+	if (ok)
+		return replay_show(o, t, r, db, same);
+	results_close(db);
+	return r->refused ? options_refuse(o, r->error) : complain(STATUS_FAILED, "%s", r->error);
+}
+
+static int replay_trace(struct options *o, struct trace_reader *t)
 {
 	struct config recorded, c;
-	struct progress progress;
-	struct runner r = { .progress = &progress, .replay = o->operand[0] };
+	struct runner r = { .replay = o->operand[0] };
 	const struct trace_info *info = trace_reader_info(t);
 	if (!replay_config(o, info, &recorded, &c))
 		return STATUS_USAGE;
 	if (!config_machine(&c, NULL, &r.config, r.error, sizeof r.error))
-		return complain(STATUS_USAGE, "%s", r.error);
+		return options_refuse(o, r.error);
 	if (technique_find(info->technique) && technique_find(r.config.technique)->paravirtual_guest != technique_find(info->technique)->paravirtual_guest)
 		return complain(STATUS_USAGE, "%s was recorded under %s; %s runs another build of the guest: record that one", o->operand[0], info->technique, r.config.technique);
 	if (!settings_name(&o->settings, "machine.softtlb_entries"))
@@ -183,10 +192,7 @@ static int replay_trace(struct options *o, const struct trace_reader *t)
 	if (!text)
 		return complain(STATUS_FAILED, "out of memory");
 	r.config_text = text;
-	progress_create(&progress, o->progress, 1);
-	bool ok = runner_run(&r);
-	progress_destroy(&progress);
-	int status = ok ? replay_show(o, t, &r, config_same(&recorded, &c)) : complain(r.refused ? STATUS_USAGE : STATUS_FAILED, "%s", r.error);
+	int status = replay_run(o, t, &r, config_same(&recorded, &c));
 	free(text);
 	return status;
 }
@@ -214,27 +220,38 @@ static bool trace_tally(struct trace_reader *r, struct tally *t)
 	}
 }
 
+/* What only the closing record tells is left out of what is said of a cut file. */
 static void info_print(const struct trace_info *i, const struct tally *t)
 {
-	printf("version %u, %u-bit guest, recorded under %s, workload %s, %" PRIu64 " MiB\n", i->version, i->width, i->technique, i->workload, i->memory_bytes >> 20);
+	char width[24] = "";
+	if (i->complete)
+		snprintf(width, sizeof width, "%u-bit guest, ", i->width);
+	printf("version %u, %srecorded under %s, workload %s, %" PRIu64 " MiB\n", i->version, width, i->technique, i->workload, i->memory_bytes >> 20);
 	if (i->complete)
 		printf("%s, exit code %d, state hash %016" PRIx64 "\n", run_end_name(i->end), i->exit_code, i->state_hash);
 	printf("%" PRIu64 " instructions, %" PRIu64 " events in %" PRIu64 " chunks, %" PRIu64 " blocks, %" PRIu64 " page-table pages\n", t->instructions, t->events, i->chunks, i->blocks, i->table_pages);
-	printf("%" PRIu64 " bytes: %.2f bytes an event, %.2f an instruction\n", i->file_bytes, (double)i->file_bytes / (double)(t->events ? t->events : 1),
-		(double)i->file_bytes / (double)(t->instructions ? t->instructions : 1));
+	if (t->events && t->instructions)
+		printf("%" PRIu64 " bytes: %.2f bytes an event, %.2f an instruction\n", i->file_bytes, (double)i->file_bytes / (double)t->events, (double)i->file_bytes / (double)t->instructions);
 	for (unsigned k = 1; k <= EV_MARK; k++)
 		if (t->by_kind[k])
 			printf("  %-14s %14" PRIu64 "\n", trace_kind_name(k), t->by_kind[k]);
-	if (i->note[0])
+	if (i->complete && i->note[0])
 		printf("note: %s\n", i->note);
 }
 
+/* Of a cut file, what only the closing record tells is null. */
 static void info_print_json(const struct trace_info *i, const struct tally *t)
 {
-	printf("{\n  \"version\": %u,\n  \"width\": %u,\n  \"technique\": \"%s\",\n  \"workload\": \"%s\",\n  \"memory_bytes\": %" PRIu64 ",\n  \"complete\": %s,\n", i->version, i->width, i->technique,
+	char width[12] = "null", code[16] = "null", hash[24] = "null";
+	if (i->complete) {
+		snprintf(width, sizeof width, "%u", i->width);
+		snprintf(code, sizeof code, "%d", i->exit_code);
+		snprintf(hash, sizeof hash, "\"%016" PRIx64 "\"", i->state_hash);
+	}
+	printf("{\n  \"version\": %u,\n  \"width\": %s,\n  \"technique\": \"%s\",\n  \"workload\": \"%s\",\n  \"memory_bytes\": %" PRIu64 ",\n  \"complete\": %s,\n", i->version, width, i->technique,
 		i->workload, i->memory_bytes, i->complete ? "true" : "false");
-	printf("  \"state_hash\": \"%016" PRIx64 "\",\n  \"exit_code\": %d,\n  \"instructions\": %" PRIu64 ",\n  \"events\": %" PRIu64 ",\n  \"chunks\": %" PRIu64 ",\n  \"blocks\": %" PRIu64 ",\n", i->state_hash,
-		i->exit_code, t->instructions, t->events, i->chunks, i->blocks);
+	printf("  \"state_hash\": %s,\n  \"exit_code\": %s,\n  \"instructions\": %" PRIu64 ",\n  \"events\": %" PRIu64 ",\n  \"chunks\": %" PRIu64 ",\n  \"blocks\": %" PRIu64 ",\n", hash, code,
+		t->instructions, t->events, i->chunks, i->blocks);
 	printf("  \"references\": %" PRIu64 ",\n  \"table_pages\": %" PRIu64 ",\n  \"file_bytes\": %" PRIu64 ",\n  \"events_by_kind\": {", trace_references(t->by_kind), i->table_pages, i->file_bytes);
 	const char *comma = "";
 	for (unsigned k = 1; k <= EV_MARK; k++)
@@ -247,13 +264,14 @@ static void info_print_json(const struct trace_info *i, const struct tally *t)
 
 static int info_trace(struct options *o, struct trace_reader *r)
 {
+	const struct trace_info *info = trace_reader_info(r);
 	struct tally t = { 0 };
 	bool whole = trace_tally(r, &t);
 	/* Names in a damaged header could hold anything: they are shown as text only, where the terminal's rules apply, when printable. */
-	(o->json ? info_print_json : info_print)(trace_reader_info(r), &t);
+	(o->json ? info_print_json : info_print)(info, &t);
 	if (!whole)
 		return complain(STATUS_FAILED, "%s", t.error);
-	return STATUS_GOOD;
+	return info->complete ? STATUS_GOOD : complain(STATUS_FAILED, "%s: %s; record it again, or replay what is there", o->operand[0], info->note);
 }
 
 /* ------------------------------------------------------------------ one file */
@@ -277,8 +295,7 @@ static int with_trace(int argc, char **argv, enum command_set command, int (*fn)
 	return status;
 }
 
-static int replay_file(struct options *o, struct trace_reader *r) { return replay_trace(o, r); }
-static int trace_replay_command(int argc, char **argv) { return with_trace(argc, argv, REPLAY, replay_file); }
+static int trace_replay_command(int argc, char **argv) { return with_trace(argc, argv, REPLAY, replay_trace); }
 static int trace_info_command(int argc, char **argv) { return with_trace(argc, argv, INFO, info_trace); }
 
 static const struct { const char *name; command_fn *run; } trace_rows[] = {

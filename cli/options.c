@@ -46,7 +46,8 @@ static const struct help_row { enum command_set command; const char *text; } hel
 		"  ringside trace replay forkwait.trace\n"
 		"  ringside trace replay forkwait.trace --technique nested-ept --set vmm.ept_page_shift=21\n" },
 	{ INFO, "usage: ringside trace info FILE [options]\n\n"
-		"Shows what a trace holds, and whether it is whole: every chunk is read and checked.\n\n"
+		"Shows what a trace holds, and whether it is whole: every chunk is read and checked. A trace that was cut or is damaged\n"
+		"ends in a line that says so and exit status 1; what its end would have told is null in JSON.\n\n"
 		"  ringside trace info forkwait.trace --json\n" },
 	{ BENCHES, "usage: ringside bench [options]\n\n"
 		"Runs small Multiboot kernels of known length on Ringside (interpreter and translator; without models, with the modelled\n"
@@ -221,8 +222,49 @@ bool options_config(struct options *o, const char *path, struct config *c)
 		ok = settings_add(&file, assignment, error, sizeof error);
 	}
 	ok = ok && config_apply(c, &file, error, sizeof error);
-	settings_destroy(&file);
+	settings_destroy(&o->settings);
+	o->settings = file;
 	if (!ok)
 		complain(STATUS_USAGE, "%s", error);
+	return ok;
+}
+
+/* The setting of `key`, or the last one below it where it is a section. */
+static const struct setting *setting_last(const struct settings *s, const char *key, size_t length)
+{
+	for (unsigned i = s->count; i-- > 0;)
+		if (!strncmp(s->at[i].key, key, length) && (!s->at[i].key[length] || s->at[i].key[length] == '.'))
+			return &s->at[i];
+	return NULL;
+}
+
+int options_refuse(const struct options *o, const char *error)
+{
+	static const char preset[] = "preset.";
+	size_t length = strspn(error, "abcdefghijklmnopqrstuvwxyz0123456789_.");
+	const struct setting *s = length ? setting_last(&o->settings, error, length) : NULL;
+	if (!s && length > sizeof preset && !strncmp(error, preset, sizeof preset - 1)) /* tlb.l2.replacement may not suit the preset's entries */
+		s = setting_last(&o->settings, error + sizeof preset - 1, length - sizeof preset + 1);
+	return s ? complain(STATUS_USAGE, "%s: %s", s->where, error) : complain(STATUS_USAGE, "%s", error);
+}
+
+/* ------------------------------------------------------------------ --db */
+bool store_open(const struct options *o, const char *otherwise, struct results_db **db)
+{
+	char error[640];
+	const char *path = o->db ? o->db : otherwise;
+	*db = path ? results_open(path, error, sizeof error) : NULL;
+	if (path && !*db)
+		complain(STATUS_FAILED, "%s", error);
+	return !path || *db;
+}
+
+bool store_run(struct results_db *db, const struct run_result *r, const char *config_text)
+{
+	char error[640];
+	bool ok = !db || results_write(db, r, config_text, 0, error, sizeof error) >= 0;
+	if (!ok)
+		complain(STATUS_FAILED, "%s", error);
+	results_close(db);
 	return ok;
 }

@@ -21,7 +21,7 @@ enum option_id {
 };
 
 struct options {
-	struct settings settings;   /* file first, then the command line's */
+	struct settings settings;   /* the command line's; behind options_config() the file's come first */
 	const char *techniques, *technique, *db, *output, *kernels;
 	unsigned seeds, jobs, runs;
 	bool fit, no_replay, lockstep, peers, quick, json, console, progress, print_config, help;
@@ -35,11 +35,19 @@ void options_destroy(struct options *o);
 /* Help of one command, from the same table. */
 void options_help(FILE *out, enum command_set command);
 
-/* Default configuration, then the file (NULL: none), then --set, then --technique. False: one line was printed. */
+/* Default configuration, then the file (NULL: none), then --set, then --technique; o->settings is all of them from then on. False: one line was printed. */
 bool options_config(struct options *o, const char *path, struct config *c);
 
 /* Prints "ringside: ..." on standard error; returns status. */
 int complain(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Complains that no machine can be made as it is configured: `error` begins with the key or section that is to blame, and where that was set last ("FILE:LINE") goes before it.
+ * Returns STATUS_USAGE. */
+int options_refuse(const struct options *o, const char *error);
+
+/* Opens the database of --db, or of `otherwise` (NULL: none), before anything runs: not after hours that it would lose. False: one line was printed. */
+bool store_open(const struct options *o, const char *otherwise, struct results_db **db);
+/* Writes a run (NULL db: does nothing) and closes the database. False: one line was printed. */
+bool store_run(struct results_db *db, const struct run_result *r, const char *config_text);
 
 typedef int command_fn(int argc, char **argv);
 command_fn cmd_run, cmd_compare, cmd_trace, cmd_list, cmd_bench;

@@ -29,6 +29,7 @@ static bool lockstep_open(struct lockstep *l, char *error, size_t error_size)
 		struct side *s = &l->side[i];
 		s->machine = machine_create(l->config, error, error_size);
 		if (!s->machine || !machine_load(s->machine, error, error_size)) {
+			l->report->refused = !s->machine;
 			lockstep_close(l);
 			return false;
 		}

@@ -18,6 +18,7 @@ enum { LOCKSTEP_CODE = 512, LOCKSTEP_LINES = 48, LOCKSTEP_TURN = 4096, LOCKSTEP_
 struct lockstep_report {
 	uint64_t instructions, blocks, turns; /* that agreed: instructions, comparisons at blocks and at ends of turns */
 	bool differ;
+	bool refused;                 /* lockstep_run() is false because no machine can be made as it is configured */
 	/* the first difference: */
 	const struct engine *tested;
 	bool chained;                 /* it shows in turns of many blocks only */

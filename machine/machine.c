@@ -60,9 +60,9 @@ static bool registries_find(struct machine *m, char *error, size_t error_size)
 	if (!consume_find(c->consume, &c->preset.consume))
 		return snprintf(error, error_size, "no way to consume events is named \"%s\": auto, in-order or staged", c->consume), false;
 	if (c->memory_bytes < 1u << 20 || c->memory_bytes > 1ull << 40 || c->memory_bytes % 4096)
-		return snprintf(error, error_size, "memory of %llu bytes: give from 1 MiB to 1 TiB, a multiple of 4 KiB", (unsigned long long)c->memory_bytes), false;
+		return snprintf(error, error_size, "machine.memory: %llu bytes: give from 1 MiB to 1 TiB, a multiple of 4 KiB", (unsigned long long)c->memory_bytes), false;
 	if (!c->preset.mhz)
-		return snprintf(error, error_size, "preset %s: mhz is 0: give the clock of the simulated processor", c->preset_name), false;
+		return snprintf(error, error_size, "preset.mhz: 0: give the clock of the simulated processor"), false;
 	return true;
 }
 
@@ -99,7 +99,7 @@ static bool hardware_create(struct machine *m, char *error, size_t error_size)
 	m->cpu.observer = (struct observer_port){ m, machine_user_call };
 	m->mmu_made = mmu_create(&m->mmu, &m->cpu, &m->events, c->softtlb_entries);
 	if (!m->mmu_made)
-		return snprintf(error, error_size, "softtlb of %u entries: give a power of two from 1 to 16384", c->softtlb_entries), false;
+		return snprintf(error, error_size, "machine.softtlb_entries: %u: give a power of two from 1 to 16384", c->softtlb_entries), false;
 	return true;
 }
 

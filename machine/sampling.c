@@ -52,9 +52,9 @@ static const char *config_wrong(const struct machine_config *c, bool keeps_time)
 {
 	const struct sampling_config *s = &c->sampling;
 	if (!keeps_time)
-		return "sampling estimates cycles: set machine.core to a core that keeps time (ringside list cores)";
+		return "machine.core: sampling estimates cycles: give a core that keeps time (ringside list core-models)";
 	if (c->replay)
-		return "sampling skips what a replay must see: set sampling.on=false";
+		return "sampling.on: sampling skips what a replay must see: set it to false";
 	if (!s->window || s->window > s->interval)
 		return "sampling.window: give from 1 to sampling.interval instructions";
 	if (s->interval > 1ull << 40 || s->warmup > 1ull << 40 || s->head > 1ull << 40)

@@ -88,6 +88,25 @@ static void test_usage(void)
 	expect("list keyz", 2, "the nearest is keys");
 }
 
+/* A configuration that no machine can be made of: every command that makes one names the file and the line that is to blame, which is the last one of `text`. */
+static void test_refused(const char *text, const char *expected)
+{
+	static const char *const commands[] = { "run test_cli.yaml --workload syscall", "run test_cli.yaml --workload syscall --lockstep", "trace record test_cli.yaml -o test_cli.trace",
+		"compare test_cli.yaml --workload syscall --no-replay --db test_cli.db" };
+	char command[300], where[200];
+	unsigned line = 1;
+	for (const char *s = text; (s = strstr(s, "\\n")); s++)
+		line++;
+	snprintf(command, sizeof command, "printf '%s\\n' > test_cli.yaml", text);
+	CU_ASSERT_EQUAL(system(command), 0);
+	snprintf(where, sizeof where, "ringside: test_cli.yaml:%u: %s", line, expected);
+	for (unsigned i = 0; i < sizeof commands / sizeof *commands; i++)
+		expect(commands[i], 2, where);
+	CU_ASSERT_NOT_EQUAL(access("test_cli.trace", F_OK), 0);
+	unlink("test_cli.yaml");
+	unlink("test_cli.db");
+}
+
 static void test_configuration(void)
 {
 	expect("run /nonexistent.yaml", 2, "/nonexistent.yaml: cannot open");
@@ -97,6 +116,10 @@ static void test_configuration(void)
 	expect("run --set kernel=" SOURCE_DIR "/cli/main.c", 1, "Multiboot");
 	expect("run --workload syscall --set preset.dram.banks=4294967295", 2, "banks must be 1 to 65536");
 	expect("compare --workload syscall --no-replay --techniques native --set preset.dram.banks=4294967295 --db test_cli.db", 2, "banks must be 1 to 65536");
+	test_refused("preset:\\n  l1d.ways: 7", "preset.l1d: impossible geometry");
+	test_refused("technique: nested-ept\\nvmm:\\n  ept_page_shift: 13", "vmm.ept_page_shift is 13: it must be 12 or 21");
+	test_refused("tlb:\\n  l2.replacement: plru", "preset.tlb.l2: replacement 'plru' needs sets");
+	test_refused("machine:\\n  memory: 5000", "machine.memory: 5000 bytes");
 	expect("run --set kernel=/tmp", 1, "not a regular file");
 	CU_ASSERT_EQUAL(system("rm -f test_cli.fifo; mkfifo test_cli.fifo"), 0);
 	expect("run --set kernel=test_cli.fifo", 1, "test_cli.fifo: not a regular file");
@@ -165,7 +188,13 @@ static void test_run(void)
 	CU_ASSERT_TRUE(json_valid());
 	expect("run --workload syscall --set machine.max_instructions=1000", 1, "budget");
 	expect("run --workload syscall --set machine.core=functional", 0, "guest instructions");
+	/* before the guest runs: not after hours that would be lost */
 	expect("run --workload syscall --db /nonexistent/x.db", 1, "/nonexistent/x.db");
+	CU_ASSERT_PTR_NULL(strstr(output, "guest instructions"));
+	expect("compare --workload syscall --db /nonexistent/x.db", 1, "/nonexistent/x.db");
+	CU_ASSERT_PTR_NULL(strstr(output, "execution"));
+	expect("bench --kernels empty --db /nonexistent/x.db", 1, "/nonexistent/x.db");
+	CU_ASSERT_PTR_NULL(strstr(output, "kernel"));
 }
 
 static void test_compare(void)
@@ -207,7 +236,9 @@ static void test_trace(void)
 	expect("trace replay", 2, "name a trace file");
 	expect("trace info " SOURCE_DIR "/cli/main.c", 1, "not a Ringside trace");
 	CU_ASSERT_EQUAL(truncate("test_cli.trace", 6000), 0);
-	expect("trace info test_cli.trace", 0, "ends early");
+	expect("trace info test_cli.trace", 1, "ends early");
+	expect("trace info test_cli.trace --json 2>/dev/null", 1, "\"state_hash\": null");
+	CU_ASSERT_TRUE(json_valid());
 	expect("trace replay test_cli.trace", 1, "replayed what is there: 0 instructions");
 	unlink("test_cli.trace");
 }

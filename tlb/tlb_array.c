@@ -33,9 +33,9 @@ static bool geometry_check(struct tlb_array *a, char *error, size_t n)
 	a->organisation = tlb_organisation_find(g->organisation);
 	a->replacement = tlb_replacement_find(g->replacement);
 	if (!a->organisation)
-		snprintf(error, n, "unknown TLB organisation '%s': see `ringside list`", g->organisation);
+		snprintf(error, n, "unknown TLB organisation '%s': see `ringside list tlb-organisations`", g->organisation);
 	else if (!a->replacement)
-		snprintf(error, n, "unknown TLB replacement policy '%s': see `ringside list`", g->replacement);
+		snprintf(error, n, "unknown TLB replacement policy '%s': see `ringside list tlb-replacements`", g->replacement);
 	else if (g->entries > 1u << 20 || g->ways > g->entries)
 		snprintf(error, n, "a TLB of %u entries and %u ways: entries must be at most 1048576, and ways at most entries", g->entries, g->ways);
 	else if (!(g->page_sizes & (TLB_4K | TLB_2M | TLB_1G)))

@@ -29,6 +29,15 @@ struct tlb_model {
 
 /* ---- life ---- */
 
+static bool array_refuse(unsigned level, char *error, size_t error_size)
+{
+	static const char *const names[LEVELS] = { [LEVEL_L1D] = "l1d", [LEVEL_L1I] = "l1i", [LEVEL_L2] = "l2" };
+	char what[256];
+	snprintf(what, sizeof what, "%s", error);
+	snprintf(error, error_size, "preset.tlb.%s: %s", names[level], what);
+	return false;
+}
+
 static bool level_create(struct tlb_model *m, unsigned level, const struct tlb_geometry *g, char *error, size_t error_size)
 {
 	struct tlb_fast_slot *fast = level == LEVEL_L1D ? m->fast.data : level == LEVEL_L1I ? m->fast.fetch : NULL;
@@ -36,7 +45,7 @@ static bool level_create(struct tlb_model *m, unsigned level, const struct tlb_g
 	for (unsigned i = 0; i < TLB_ARRAYS; i++)
 		if (g[i].entries) {
 			if (!tlb_array_create(&l->array[l->arrays], &g[i], &m->fast.clock, fast, error, error_size))
-				return false;
+				return array_refuse(level, error, error_size);
 			l->array[l->arrays].held = &l->held;
 			l->array[l->arrays].number = l->arrays;
 			for (unsigned size = 0; size < 3; size++)

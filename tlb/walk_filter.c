@@ -8,11 +8,11 @@ bool walk_filter_create(struct walk_filter *f, const struct tlb_model_config *c,
 	for (unsigned i = 0; i < WALK_CACHE_LEVELS; i++)
 		most = c->walk_cache_entries[i] > most ? c->walk_cache_entries[i] : most;
 	if (!f->kind) {
-		snprintf(error, error_size, "unknown walk cache '%s': see `ringside list`", c->walk_cache);
+		snprintf(error, error_size, "unknown walk cache '%s': see `ringside list walk-caches`", c->walk_cache);
 		return false;
 	}
 	if (most > 1u << 16) {
-		snprintf(error, error_size, "a walk cache or nested TLB of %u entries: at most 65536", most);
+		snprintf(error, error_size, "preset.tlb: a walk cache or nested TLB of %u entries: at most 65536", most);
 		return false;
 	}
 	f->cache = f->kind->create(c);

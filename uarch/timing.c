@@ -94,9 +94,9 @@ static bool timing_build(struct timing *t, char *error, size_t error_size)
 		return snprintf(error, error_size, "out of memory for the timing model"), false;
 	const char *wrong = hierarchy_create(&t->memory, &t->preset);
 	if (wrong && !strcmp(wrong, "dram"))
-		return snprintf(error, error_size, "preset %s: impossible geometry of dram: banks must be 1 to 65536, row_bytes at least 1", t->preset.name), false;
+		return snprintf(error, error_size, "preset.dram: impossible geometry: banks must be 1 to 65536, row_bytes at least 1"), false;
 	if (wrong)
-		return snprintf(error, error_size, "preset %s: impossible geometry of %s: bytes must be a multiple of line * ways, line a power of two from 8, ways 1 to 64", t->preset.name, wrong), false;
+		return snprintf(error, error_size, "preset.%s: impossible geometry: bytes must be a multiple of line * ways, line a power of two from 8, ways 1 to 64", wrong), false;
 	t->tlb = tlb_model_create(&t->preset.tlb, t->port.phys, error, error_size);
 	if (!t->tlb)
 		return false;
@@ -121,7 +121,7 @@ struct timing *timing_create(const char *core_model, const struct preset *p, con
 {
 	const struct core_model *model = core_model_find(core_model);
 	if (!model) {
-		snprintf(error, error_size, "no core model is named \"%s\": see `ringside list cores`", core_model);
+		snprintf(error, error_size, "no core model is named \"%s\": see `ringside list core-models`", core_model);
 		return NULL;
 	}
 	struct timing *t = calloc(1, sizeof *t);
