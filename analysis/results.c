@@ -85,25 +85,35 @@ static bool schema_make(struct results_db *db)
 	return db_run(db, "BEGIN IMMEDIATE") && db_run(db, schema) && db_run(db, version) && db_run(db, "COMMIT");
 }
 
-static bool schema_check(struct results_db *db, char *error, size_t error_size)
+/* What is not ours is left as it was found. */
+static bool schema_check(struct results_db *db, bool *empty, char *error, size_t error_size)
 {
 	int64_t version = db_number(db, "PRAGMA user_version", -1), tables = db_number(db, "SELECT count(*) FROM sqlite_master", -1);
-	if (version < 0 || tables < 0) {
-		db_error(db, "read the database", error, error_size);
-		return false;
-	}
-	if (version == RESULTS_SCHEMA)
+	*empty = version == 0 && tables == 0;
+	if (version == RESULTS_SCHEMA || *empty)
 		return true;
-	if (version == 0 && tables == 0) {
-		if (schema_make(db))
-			return true;
-		db_run(db, "ROLLBACK");
-		if (db_number(db, "PRAGMA user_version", -1) == RESULTS_SCHEMA)
-			return true; /* another process was faster */
-		db_error(db, "create the tables", error, error_size);
+	if (version < 0 || tables < 0)
+		db_error(db, "open the database", error, error_size);
+	else
+		snprintf(error, error_size, "%s: not a results database of this program (schema %lld, expected %d); name another with --db", db->path, (long long)version, RESULTS_SCHEMA);
+	return false;
+}
+
+static bool schema_ensure(struct results_db *db, char *error, size_t error_size)
+{
+	bool empty;
+	if (!schema_check(db, &empty, error, error_size))
+		return false;
+	if (!db_run(db, "PRAGMA journal_mode = WAL") || !db_run(db, "PRAGMA synchronous = NORMAL") || !db_run(db, "PRAGMA foreign_keys = ON")) {
+		db_error(db, "open the database", error, error_size);
 		return false;
 	}
-	snprintf(error, error_size, "%s: not a results database of this program (schema %lld, expected %d); name another with --db", db->path, (long long)version, RESULTS_SCHEMA);
+	if (!empty || schema_make(db))
+		return true;
+	db_run(db, "ROLLBACK");
+	if (db_number(db, "PRAGMA user_version", -1) == RESULTS_SCHEMA)
+		return true; /* another process was faster */
+	db_error(db, "create the tables", error, error_size);
 	return false;
 }
 
@@ -134,10 +144,9 @@ struct results_db *results_open(const char *path, char *error, size_t error_size
 	bool ok = sqlite3_open_v2(path, &db->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) == SQLITE_OK;
 	if (ok)
 		sqlite3_busy_timeout(db->sql, 10000); /* another run may be writing: its transaction is short */
-	ok = ok && db_run(db, "PRAGMA journal_mode = WAL") && db_run(db, "PRAGMA synchronous = NORMAL") && db_run(db, "PRAGMA foreign_keys = ON");
-	if (!ok)
+	else
 		db_error(db, "open the database", error, error_size);
-	if (!ok || !schema_check(db, error, error_size) || !provenance_note(db, error, error_size)) {
+	if (!ok || !schema_ensure(db, error, error_size) || !provenance_note(db, error, error_size)) {
 		results_close(db);
 		return NULL;
 	}

@@ -7,7 +7,7 @@
 #define ANALYSIS_RESULTS_H
 #include "../machine/result.h"
 
-#define RESULTS_SCHEMA 2 /* PRAGMA user_version; analysis/schema.sql */
+#define RESULTS_SCHEMA 3 /* PRAGMA user_version; analysis/schema.sql */
 
 struct results_db;
 /* Opens or creates (WAL, schema version checked). NULL with one line in error. */

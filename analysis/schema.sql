@@ -57,6 +57,19 @@ CREATE TABLE samples (                 -- what they estimate, an instruction
 	PRIMARY KEY (run, name)
 ) WITHOUT ROWID;
 
+-- The keys of each configuration, as `ringside list keys` names them: what a sweep varied. Numbers are numbers.
+CREATE VIEW v_settings AS
+	WITH RECURSIVE lines (configuration, line, rest, section) AS (
+		SELECT hash, '', text, '' FROM configurations
+		UNION ALL
+		SELECT configuration, substr(rest, 1, instr(rest, char(10)) - 1), substr(rest, instr(rest, char(10)) + 1),
+			CASE WHEN rest LIKE ' %' THEN section WHEN substr(rest, 1, instr(rest, char(10)) - 1) LIKE '%:' THEN substr(rest, 1, instr(rest, ':') - 1) || '.' ELSE '' END
+		FROM lines WHERE rest <> ''
+	), pairs (configuration, key, value) AS (
+		SELECT configuration, section || trim(substr(line, 1, instr(line, ': ') - 1)), substr(line, instr(line, ': ') + 2) FROM lines WHERE instr(line, ': ')
+	)
+	SELECT configuration, key, CASE WHEN value GLOB '[0-9]*' THEN CAST(value AS INTEGER) ELSE trim(value, '"') END AS value FROM pairs;
+
 -- The tables that `ringside compare` prints.
 CREATE VIEW v_compare AS
 	SELECT comparison, workload, width, technique, mode, seed, instructions, cycles, overhead, cycles_error,

@@ -157,7 +157,7 @@ static void test_streams(void)
 	CU_ASSERT_NOT_EQUAL(system("TMPDIR=test_cli.tmp timeout -s KILL 0.3 " BINARY_DIR "/ringside compare --db test_cli.db >/dev/null 2>&1"), 0);
 	CU_ASSERT_EQUAL(rmdir("test_cli.tmp"), 0);
 	setenv("TMPDIR", "/nonexistent", 1);
-	expect("compare --workload syscall", 1, "set TMPDIR to a directory with room");
+	expect("compare --workload syscall --db test_cli.db", 1, "set TMPDIR to a directory with room");
 	unsetenv("TMPDIR");
 	unlink("test_cli.db");
 }
@@ -195,6 +195,25 @@ static void test_run(void)
 	CU_ASSERT_PTR_NULL(strstr(output, "execution"));
 	expect("bench --kernels empty --db /nonexistent/x.db", 1, "/nonexistent/x.db");
 	CU_ASSERT_PTR_NULL(strstr(output, "kernel"));
+}
+
+/* A sweep is a loop over one database: what was varied can be asked for. */
+static void test_sweep(void)
+{
+	CU_ASSERT_EQUAL(system("rm -f test_cli.db"), 0);
+	expect("run --workload syscall --technique shadow --set preset.tlb.l2.entries=96 --db test_cli.db", 0, "state hash");
+	expect("run --workload syscall --technique native --set preset.tlb.l2.entries=192 --db test_cli.db", 0, "state hash");
+	CU_ASSERT_STRING_EQUAL(stored("SELECT group_concat(key || '=' || v) FROM (SELECT key, group_concat(value) AS v FROM v_settings GROUP BY key HAVING count(DISTINCT value) > 1)"),
+		"preset.tlb.l2.entries=96,192,technique=shadow,native");
+	CU_ASSERT_STRING_EQUAL(stored("SELECT sum(s.value + 1) FROM runs r JOIN v_settings s USING (configuration) WHERE s.key = 'preset.tlb.l2.entries'"), "290");
+	CU_ASSERT_STRING_EQUAL(stored("SELECT group_concat(value) FROM (SELECT DISTINCT key, value FROM v_settings WHERE key IN ('tlb.l2.organisation', 'vmm.vpid', 'machine.engine') ORDER BY key)"),
+		"dbt,,true");
+	expect("list keys", 0, "workload");
+	unsigned keys = 0;
+	for (const char *s = output; (s = strchr(s, '\n')); s++)
+		keys++;
+	CU_ASSERT_EQUAL((unsigned)atoi(stored("SELECT count(*) / 2 FROM v_settings")), keys);
+	unlink("test_cli.db");
 }
 
 static void test_compare(void)
@@ -252,6 +271,7 @@ int main(void)
 	CU_add_test(s, "standard streams", test_streams);
 	CU_add_test(s, "list", test_list);
 	CU_add_test(s, "run", test_run);
+	CU_add_test(s, "sweep", test_sweep);
 	CU_add_test(s, "compare", test_compare);
 	CU_add_test(s, "trace", test_trace);
 	CU_basic_run_tests();

@@ -130,6 +130,13 @@ static void refuse(const char *what)
 	results_close(db);
 }
 
+static int text_is(void *expected, int columns, char **value, char **name)
+{
+	(void)columns, (void)name;
+	CU_ASSERT_STRING_EQUAL(value[0], (const char *)expected);
+	return 0;
+}
+
 static void test_damage(void)
 {
 	char error[640];
@@ -145,6 +152,9 @@ static void test_damage(void)
 	sqlite3_exec(other, "CREATE TABLE mine (x)", NULL, NULL, NULL);
 	sqlite3_close(other);
 	refuse("not a results database");
+	sqlite3_open(path, &other); /* which stays as it was */
+	CU_ASSERT_EQUAL(sqlite3_exec(other, "PRAGMA journal_mode", text_is, "delete", NULL), SQLITE_OK);
+	sqlite3_close(other);
 	files_remove();
 	struct results_db *db = results_open(path, error, sizeof error);
 	struct run_result r = sample("native", RUN_EXECUTION, 500);
