@@ -201,6 +201,7 @@ static void test_msrs(void)
 		{ 0xc0000080, 2, false }, { 0x277, 0x0007040600070406, true }, { 0x277, 2, false }, { 0x277, 0x0300000000000000, false }, { 0x2ff, 0xc06, true }, { 0x2ff, 0x302, false }, { 0x200, 0x80000006, true },
 		{ 0x200, 0x80000007, false }, { 0x20c, 0, false } /* six ranges */, { 0xfe, 0, false }, { 0x174, 0x8, true }, { 0x175, 0x1000000000000000, false }, { 0x12345, 0, false }, { 0x26f, 0x0606060606060606, true },
 		{ 0x26f, 0x0606060606060602, false },
+		{ 0x1b, 0xfee00000ull | 1ull << 45, true }, { 0x1b, 0xfee00000ull | 1ull << 46, false }, { 0x201, 1ull << 45 | 0x800, true }, { 0x201, 1ull << 46 | 0x800, false }, /* MAXPHYADDR is 46 */
 	};
 	struct box *b = box_create();
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -595,6 +595,7 @@ static void test_task_switch(void)
 		CU_ASSERT_EQUAL(tss_type(b, SEL_TSS_A), how == 0 ? 9 : 11);
 		CU_ASSERT_EQUAL(!!(c->eflags & FLAG_NT), how != 0);
 		CU_ASSERT_EQUAL(get(b, TSS_A + 32, 4), how == 2 ? START : START + 2);
+		CU_ASSERT_EQUAL(!!(get(b, TSS_A + 36, 4) & FLAG_RF), how == 2); /* a fault's image has RF (SDM 3B 17.3.1.1) */
 		CU_ASSERT_EQUAL(get(b, TSS_A + 52, 4), 0xb0b0b0b0);
 		CU_ASSERT_EQUAL(get(b, TSS_A + 76, 2), CODE0);
 		if (how)

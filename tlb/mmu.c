@@ -418,11 +418,9 @@ static void mmu_invlpg(void *self, struct cpu *cpu, uint64_t gva)
 static bool mmu_pdptes_valid(void *self, const struct cpu *cpu, uint64_t cr3)
 {
 	const struct mmu *mmu = self;
-	uint64_t reserved = ~((1ull << cpu->features->phys_bits) - 1) | 0x1e6; /* bits 1, 2 and 5 to 8 (SDM 3A table 4-8) */
 	for (unsigned i = 0; i < 4; i++) {
 		uint64_t hpa = mmu->part->gpa_to_hpa(mmu->part_self, (cr3 & 0xffffffe0u) + 8 * i);
-		uint64_t entry = hpa == UINT64_MAX ? 0 : phys_read64(mmu->phys, hpa);
-		if ((entry & 1) && (entry & reserved))
+		if (hpa != UINT64_MAX && paging_pdpte_reserved(cpu->features->phys_bits, phys_read64(mmu->phys, hpa)))
 			return false;
 	}
 	return true;

@@ -106,6 +106,12 @@ static inline bool paging_same_rules(const struct paging *a, const struct paging
 	return a->format == b->format && a->wp == b->wp && a->nxe == b->nxe && a->smep == b->smep && a->smap == b->smap && a->pse == b->pse && a->pge == b->pge;
 }
 
+/* Whether a PAE PDPTE is present with a bit set that must be 0: 1, 2, 5 to 8, and from MAXPHYADDR (0: 52) on (SDM 3A table 4-8). */
+static inline bool paging_pdpte_reserved(unsigned phys_bits, uint64_t pdpte)
+{
+	return (pdpte & 1) && (pdpte & (0x1e6 | ~0ull << (phys_bits ? phys_bits : 52)));
+}
+
 /* What paging the guest's control registers ask for, over `space` (PAGING_IDENTITY when CR0.PG is 0). Reads PDPTEs through the walker for PAE. */
 void paging_from_registers(const struct cpu *cpu, const struct walk_memory *mem, const struct paging *space, struct paging *out);
 /* False when a PAE PDPTE has reserved bits set: MOV CR3 raises #GP(0) then. */

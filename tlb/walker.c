@@ -273,7 +273,7 @@ ONE_TEXT bool walk_start(struct walker *w, const struct format *f, const struct 
 	uint64_t e = p->pdpte[address >> 30 & 3];
 	if (!(e & X86_P))
 		return walk_fail(w, p, at, WALK_NOT_PRESENT, 3, address, 0, rq);
-	if (e & (bits(phys_bits(p), 63) | bits(1, 2) | bits(5, 8)))
+	if (paging_pdpte_reserved(p->phys_bits, e))
 		return walk_fail(w, p, at, WALK_RESERVED, 3, address, 0, rq);
 	*table = e & ENTRY_ADDRESS;
 	return true;
@@ -495,8 +495,7 @@ bool paging_pdptes_load(struct paging *p, const struct walk_memory *mem)
 		if (p->space)
 			hpa = paging_walk(p->space, mem, hpa, (struct walk_request){ .access = ACCESS_READ }, &w) ? w.hpa : UINT64_MAX;
 		p->pdpte[i] = hpa == UINT64_MAX ? 0 : phys_read64(mem->phys, hpa);
-		if ((p->pdpte[i] & X86_P) && (p->pdpte[i] & (bits(phys_bits(p), 63) | bits(1, 2) | bits(5, 8))))
-			good = false;
+		good = good && !paging_pdpte_reserved(p->phys_bits, p->pdpte[i]);
 	}
 	return good;
 }

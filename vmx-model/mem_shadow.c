@@ -25,19 +25,13 @@ static uint64_t root_key(const struct paging *g)
 	return (g->root & ~0x1full) | (uint64_t)g->format << 1 | 1; /* a format fits below bit 5 */
 }
 
-/* SDM 3A table 4-8. MOV CR3 refuses them; a table edited later by other means must not be shadowed either. */
-static uint64_t pdpte_reserved(const struct paging *g)
-{
-	return 0x1e6 | ~0ull << (g->phys_bits ? g->phys_bits : 52);
-}
-
-/* Key of top table `i`; 0: there is none. */
+/* Key of top table `i`; 0: there is none. MOV CR3 refuses PDPTEs with reserved bits; a table edited later by other means must not be shadowed either. */
 static uint64_t top_key(const struct paging *g, unsigned i)
 {
 	switch (g->format) {
 	case PAGING_IDENTITY: return shadow_key((uint64_t)i << 30, 2, 0, true);
 	case PAGING_32: return shadow_key(g->root, 2, i, false);
-	case PAGING_PAE: return (g->pdpte[i] & 1) && !(g->pdpte[i] & pdpte_reserved(g)) ? shadow_key(g->pdpte[i], 2, 0, false) : 0;
+	case PAGING_PAE: return (g->pdpte[i] & 1) && !paging_pdpte_reserved(g->phys_bits, g->pdpte[i]) ? shadow_key(g->pdpte[i], 2, 0, false) : 0;
 	default: return i ? 0 : shadow_key(g->root, paging_format_levels(g->format), 0, false);
 	}
 }
