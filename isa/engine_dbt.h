@@ -23,13 +23,8 @@ enum dbt_family { /* memory micro-ops without their form */
 #define FAMILY_seg(name)
 #define PLAIN(name, facts)
 #define END(name, facts)
-#define LOAD(name, form, type, facts) FAMILY_##form(name)
-#define RMW(name, form, type, facts) FAMILY_##form(name)
-#define STORE(name, form, type, facts) FAMILY_##form(name)
-#define QUIET(name, form, type, facts) FAMILY_##form(name)
-#define LOADX(name, form, bytes, facts) FAMILY_##form(name)
-#define STOREX(name, form, bytes, facts) FAMILY_##form(name)
-#include "uops.def"
+#define MEMORY(name, form, facts) FAMILY_##form(name)
+#include "uops_alike.def"
 #undef FAMILY_bd
 #undef FAMILY_sib
 #undef FAMILY_bd32

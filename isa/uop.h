@@ -42,13 +42,8 @@ enum uop_form { FORM_BD, FORM_SIB, FORM_BD32, FORM_SIB32, FORM_ABS, FORM_SEG, FO
 enum uop_op {
 #define PLAIN(name, facts) UOP_##name,
 #define END(name, facts) UOP_##name,
-#define LOAD(name, form, type, facts) UOP_##name##_##form,
-#define RMW(name, form, type, facts) UOP_##name##_##form,
-#define STORE(name, form, type, facts) UOP_##name##_##form,
-#define QUIET(name, form, type, facts) UOP_##name##_##form,
-#define LOADX(name, form, bytes, facts) UOP_##name##_##form,
-#define STOREX(name, form, bytes, facts) UOP_##name##_##form,
-#include "uops.def"
+#define MEMORY(name, form, facts) UOP_##name##_##form,
+#include "uops_alike.def"
 	UOP_COUNT
 };
 
