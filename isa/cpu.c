@@ -14,7 +14,7 @@ void cpu_reset(struct cpu *cpu)
 {
 	struct cpu old = *cpu;
 	*cpu = (struct cpu){ .mem = old.mem, .events = old.events, .icount = old.icount, .budget = old.budget, .vmm = old.vmm, .io = old.io, .clock = old.clock,
-		.phys = old.phys, .features = old.features, .escape = old.escape, .observer = old.observer, .blocks = old.blocks, .unknown = old.unknown, .emulated = old.emulated,
+		.phys = old.phys, .features = old.features, .escape = old.escape, .blocks = old.blocks, .unknown = old.unknown, .user_calls = old.user_calls, .emulated = old.emulated,
 		.filter = old.filter };
 	flags_set(cpu, 0);
 	cpu->eflags = 2;

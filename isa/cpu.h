@@ -170,7 +170,6 @@ struct cpu {
 	struct vmm_port vmm;
 	struct io_port io;
 	struct clock_port clock;
-	struct observer_port observer;
 	struct phys *phys;        /* host-physical memory */
 	struct cpu_features *features;
 
@@ -185,6 +184,7 @@ struct cpu {
 	struct block_cache *blocks;
 	struct unknown_opcodes *unknown; /* counts of opcodes outside the subset, by name */
 	struct event_filter filter; /* of `events`, where emitted code reaches it */
+	uint64_t user_calls;      /* sum over the system calls of user programs of a hash of their registers (isa/user_calls.h) */
 	uint64_t emulated;        /* instructions that a VMM carried out or trapped: Popek and Goldberg's efficiency */
 };
 
@@ -296,12 +296,6 @@ bool msr_read(struct cpu *cpu, uint32_t msr, uint64_t *value);
 bool msr_write(struct cpu *cpu, uint32_t msr, uint64_t value);
 void cpuid_read(const struct cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 
-/* Tells the observer of a system call about to be made, by the instruction at offset `pc`; does nothing at other privilege levels. */
-static inline void cpu_observe_user_call(const struct cpu *cpu, uint64_t pc)
-{
-	if (cpu->observer.user_call && cpu->cpl == 3)
-		cpu->observer.user_call(cpu->observer.self, cpu, pc);
-}
 static inline bool cpu_long_mode(const struct cpu *cpu) { return cpu->efer & EFER_LMA; }
 static inline bool cpu_protected(const struct cpu *cpu) { return cpu->cr0 & CR0_PE; }
 #endif

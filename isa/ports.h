@@ -121,10 +121,4 @@ struct clock_port { /* reading it drains the events first: the first of the four
 	void *self;
 	uint64_t (*now)(void *self); /* virtual time, in the machine's time units (cycles of the core model, or instructions without one) */
 };
-
-struct observer_port { /* who wants to see what user programs ask of their kernel. user_call NULL: nobody */
-	void *self;
-	/* SYSCALL, SYSENTER or INT n at CPL 3, at offset `pc` in CS, before it changes anything and before a VMM sees it. Must not change the cpu. */
-	void (*user_call)(void *self, const struct cpu *cpu, uint64_t pc);
-};
 #endif

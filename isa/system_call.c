@@ -1,5 +1,6 @@
 /* Fast system calls and software interrupts: SDM 2B SYSCALL, SYSENTER, SYSEXIT, SYSRET, 2A INT n. */
 #include "transfer.h"
+#include "user_calls.h"
 
 enum { SYSRET_FLAGS = 0x3c7fd7 }; /* SDM 2B SYSRET */
 #define INLINE static inline __attribute__((always_inline))
@@ -39,7 +40,7 @@ INLINE uint32_t syscall_enter(struct cpu *cpu, uint64_t next)
 void sys_syscall(struct cpu *cpu, const struct sys_operands *o)
 {
 	syscall_check(cpu);
-	cpu_observe_user_call(cpu, cpu_insn_start(cpu));
+	user_call_count(cpu, cpu_insn_start(cpu));
 	if (sensitive_event(cpu, SENS_SYSCALL, 0, 0, false))
 		return;
 	unsigned from = cpu->cpl;
@@ -79,7 +80,7 @@ bool quick_syscall(struct cpu *cpu, const struct uop *u, const struct sys_operan
 {
 	if (!quick_allowed(cpu, SENS_SYSCALL) || !cpu_code64(cpu) || !(cpu->efer & EFER_SCE) || cpu->fmask & (FLAGS_ARITH | FLAG_TF | FLAG_AC))
 		return false;
-	cpu_observe_user_call(cpu, cpu->block->pc + u->offset);
+	user_call_count(cpu, cpu->block->pc + u->offset);
 	syscall_enter(cpu, o->next);
 	quick_finish(cpu, 0);
 	return true;
@@ -102,7 +103,7 @@ void sys_sysenter(struct cpu *cpu, const struct sys_operands *o)
 	uint16_t cs = cpu->sysenter_cs & 0xfffc;
 	if (!cpu_protected(cpu) || cs == 0)
 		cpu_raise_error(cpu, VEC_GP, 0);
-	cpu_observe_user_call(cpu, cpu_insn_start(cpu));
+	user_call_count(cpu, cpu_insn_start(cpu));
 	if (sensitive_event(cpu, SENS_SYSENTER, 0, 0, false))
 		return;
 	bool wide = cpu_long_mode(cpu);
@@ -131,7 +132,7 @@ void sys_sysexit(struct cpu *cpu, const struct sys_operands *o)
 
 void sys_int_n(struct cpu *cpu, const struct sys_operands *o)
 {
-	cpu_observe_user_call(cpu, cpu_insn_start(cpu));
+	user_call_count(cpu, cpu_insn_start(cpu));
 	if (!sensitive_event(cpu, SENS_INT_N, o->imm & 0xff, 0, false))
 		exception_soft(cpu, o->imm & 0xff);
 }

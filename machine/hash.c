@@ -1,5 +1,4 @@
 /* State hashes: what is compared between techniques, and between runs. */
-#include "../isa/system.h"
 #include "machine_private.h"
 
 uint64_t hash_start(void)
@@ -29,32 +28,9 @@ static inline void lanes_take(uint64_t lane[4], const uint64_t word[4])
 		lane[i] = lane_take(lane[i], word[i]);
 }
 
-/*
- * One system call of a user program. Left out: RCX and R11 in 64-bit code, which SYSCALL itself overwrites with RIP and RFLAGS. The hashes are added up, so that the order in
- * which processes made their calls does not matter.
- */
-void machine_user_call(void *self, const struct cpu *cpu, uint64_t pc)
-{
-	struct machine *m = self;
-	const uint64_t *r = cpu->reg;
-	uint64_t a = pc, b = 1, c = 2, d = 3;
-	if (cpu->code_size == 8) {
-		a = lane_take(lane_take(lane_take(lane_take(a, r[REG_AX]), r[REG_SP]), r[REG_R8]), r[REG_R12]);
-		b = lane_take(lane_take(lane_take(lane_take(b, 0), r[REG_BP]), r[REG_R9]), r[REG_R13]);
-		c = lane_take(lane_take(lane_take(lane_take(c, r[REG_DX]), r[REG_SI]), r[REG_R10]), r[REG_R14]);
-		d = lane_take(lane_take(lane_take(lane_take(d, r[REG_BX]), r[REG_DI]), 0), r[REG_R15]);
-	} else {
-		a = lane_take(lane_take(a, (uint32_t)r[REG_AX]), (uint32_t)r[REG_SP]);
-		b = lane_take(lane_take(b, (uint32_t)r[REG_CX]), (uint32_t)r[REG_BP]);
-		c = lane_take(lane_take(c, (uint32_t)r[REG_DX]), (uint32_t)r[REG_SI]);
-		d = lane_take(lane_take(d, (uint32_t)r[REG_BX]), (uint32_t)r[REG_DI]);
-	}
-	m->calls_hash += hash_word(a ^ (b << 17 | b >> 47), c ^ (d << 31 | d >> 33));
-}
-
 uint64_t machine_state_hash(const struct machine *m)
 {
-	uint64_t h = hash_word(m->console.hash, m->calls_hash);
+	uint64_t h = hash_word(m->console.hash, m->cpu.user_calls);
 	return hash_word(h, (uint32_t)m->exit_code);
 }
 

@@ -29,7 +29,7 @@ static const struct visible visible[] = {
 	ONE("star", star), ONE("lstar", lstar), ONE("cstar", cstar), ONE("fmask", fmask), ONE("tsc aux", tsc_aux), ONE("tsc offset", tsc_offset), ONE("pat", pat), ONE("apic base", apic_base),
 	ONE("misc enable", misc_enable), ONE("sysenter cs", sysenter_cs), ONE("sysenter esp", sysenter_esp), ONE("sysenter eip", sysenter_eip), ONE("mtrr def type", mtrr_def_type), MANY("mtrr", mtrr),
 	ONE("x87 control", x87.control), ONE("x87 status", x87.status), ONE("x87 tag", x87.tag), ONE("x87 opcode", x87.opcode), ONE("x87 ip", x87.ip), ONE("x87 dp", x87.dp), MANY("st", x87.st),
-	ONE("stop", stop), ONE("emulated", emulated), ONE("state event", state_emitted),
+	ONE("stop", stop), ONE("user calls", user_calls), ONE("emulated", emulated), ONE("state event", state_emitted),
 };
 
 static struct lockstep_line *line_add(struct lockstep_report *r, const char *name)
@@ -81,7 +81,6 @@ static void machine_compare(struct machine *a, struct machine *b, struct lockste
 	number_compare("idle time", a->idle, b->idle, r);
 	number_compare("interrupt line", a->intr_seen, b->intr_seen, r);
 	number_compare("output", a->console.hash, b->console.hash, r);
-	number_compare("user calls", a->calls_hash, b->calls_hash, r);
 	number_compare("ended", (uint64_t)a->ended << 8 | a->end, (uint64_t)b->ended << 8 | b->end, r);
 	number_compare("exit code", (uint32_t)a->exit_code, (uint32_t)b->exit_code, r);
 	for (unsigned i = 0; i < EXIT_REASONS; i++)

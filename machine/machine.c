@@ -96,7 +96,6 @@ static bool hardware_create(struct machine *m, char *error, size_t error_size)
 	m->cpu.features = &m->config.features;
 	m->cpu.io = (struct io_port){ m, machine_io_in, machine_io_out };
 	m->cpu.clock = (struct clock_port){ m, clock_now };
-	m->cpu.observer = (struct observer_port){ m, machine_user_call };
 	m->mmu_made = mmu_create(&m->mmu, &m->cpu, &m->events, c->softtlb_entries);
 	if (!m->mmu_made)
 		return snprintf(error, error_size, "machine.softtlb_entries: %u: give a power of two from 1 to 16384", c->softtlb_entries), false;

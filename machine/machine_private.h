@@ -57,7 +57,6 @@ struct machine {
 	enum run_end end;
 	int exit_code;
 	unsigned width;              /* of the kernel image: 32 or 64; 0: not loaded */
-	uint64_t calls_hash;         /* sum over the system calls of user programs of a hash of their registers */
 	bool replayed;
 	uint64_t replayed_hash, replayed_instructions;
 	machine_progress *progress;
@@ -95,7 +94,6 @@ void console_destroy(struct console *c);
 /* ---- hash.c ---- */
 uint64_t hash_start(void);
 uint64_t hash_word(uint64_t h, uint64_t word);
-void machine_user_call(void *self, const struct cpu *cpu, uint64_t pc);      /* observer_port */
 uint64_t machine_state_hash(const struct machine *m);
 uint64_t machine_memory_hash(struct machine *m);
 #endif
