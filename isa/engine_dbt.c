@@ -102,6 +102,7 @@ static void stub_exits(struct dbt *d, struct emit *e)
 	for (unsigned way = 0; way < 2; way++)
 		d->exit_chain[way] = stub_exit_as(d, e, way ? EXIT_CHAIN1 : EXIT_CHAIN0);
 	d->exit_end = stub_exit_as(d, e, EXIT_END);
+	d->exit_system = stub_exit_as(d, e, EXIT_SYSTEM);
 	d->exit_last = stub_exit_as(d, e, EXIT_LAST);
 	d->exit_stale = e->at; /* ax: the block */
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_AX, offsetof(struct block, pc)));
@@ -216,6 +217,7 @@ static uint64_t dbt_set_carry(struct cpu *cpu, unsigned cf)
 	flags_put(cpu, FLAGS_EXPLICIT, flags, 0, 0);
 	return 0;
 }
+static uint64_t dbt_flags(struct cpu *cpu) { return flags_get(cpu); }
 static uint64_t dbt_condition(struct cpu *cpu, unsigned cc) { return flags_condition(&cpu->flags, cc); }
 
 /* A call of a C function that touches no guest register, with cpu or the event sink, and cx: only what C may change is kept. */
@@ -273,6 +275,59 @@ static void stub_carry(struct dbt *d, struct emit *e)
 	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_carry, false);
 }
 
+/* ax = the flags of the kind in lazy_flags.op, from result (ax) and source (dx), as flags_get() has them. False: by C. */
+static bool stub_flags_of(struct emit *e, unsigned op)
+{
+	unsigned kind = op & ~3u, size = 1u << (op & 3);
+	bool add = kind == FLAGS_ADD, inc = kind == FLAGS_INC;
+	uint32_t low = FLAG_SF | FLAG_ZF | FLAG_PF | FLAG_CF | (kind == FLAGS_LOGIC ? 0 : FLAG_AF);
+	if (kind == FLAGS_ADD || kind == FLAGS_SUB) { /* the first operand again, and the operation again */
+		emit_alu(e, size, add ? ALU_SUB : ALU_ADD, HOST_AX, emit_register(HOST_DX));
+		emit_alu(e, size, add ? ALU_ADD : ALU_CMP, HOST_AX, emit_register(HOST_DX));
+	} else if (kind == FLAGS_LOGIC) {
+		emit_op(e, size, OP_TEST, HOST_AX, emit_register(HOST_AX));
+	} else if (kind == FLAGS_INC || kind == FLAGS_DEC) {
+		emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(flags.extra));
+		emit_op(e, 8, OP_LEA, HOST_AX, emit_memory(HOST_AX, inc ? -1 : 1));
+		emit_alu_imm(e, 1, ALU_ADD, emit_register(HOST_CX), -1); /* CF */
+		emit_op(e, size, OP_GROUP5, inc ? 0 : 1, emit_register(HOST_AX));
+	} else {
+		return false;
+	}
+	emit_bytes(e, "\x9f", 1); /* LAHF: SDM 2A */
+	emit_op(e, 1, OP_SETCC | CC_O, 0, emit_register(HOST_AX));
+	emit_bytes(e, "\x0f\xb6\xcc", 3); /* MOVZX ecx, ah */
+	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), (int32_t)low);
+	emit_op(e, 4, OP_MOVZX8, HOST_AX, emit_register(HOST_AX));
+	emit_shift_imm(e, 4, SHIFT_SHL, emit_register(HOST_AX), 11); /* OF */
+	emit_alu(e, 4, ALU_OR, HOST_AX, emit_register(HOST_CX));
+	return true;
+}
+
+/* By a table of what to do for each kind and size. */
+static void stub_flags(struct dbt *d, struct emit *e)
+{
+	uint64_t at[FLAGS_PARTIAL + 4], table;
+	uint8_t *by_c = e->at;
+	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_flags, false);
+	for (unsigned op = 0; op < FLAGS_PARTIAL + 4; op++) {
+		uint8_t *own = e->at;
+		bool done = op == FLAGS_EXPLICIT || stub_flags_of(e, op);
+		if (done)
+			emit_ret(e);
+		at[op] = (uint64_t)(uintptr_t)((done ? own : by_c) + e->to_run);
+	}
+	table = (uint64_t)(uintptr_t)(e->at + e->to_run);
+	emit_bytes(e, at, sizeof at);
+	d->call_flags = e->at;
+	emit_mov_imm(e, HOST_DX, table);
+	emit_op(e, 4, OP_LOAD, HOST_CX, DBT_FIELD(flags.op));
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_indexed(HOST_DX, HOST_CX, 3, 0));
+	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(flags.result));
+	emit_op(e, 8, OP_LOAD, HOST_DX, DBT_FIELD(flags.source));
+	emit_op(e, 4, OP_GROUP5, 4, emit_register(HOST_CX)); /* JMP */
+}
+
 static void stub_sse(struct dbt *d, struct emit *e)
 {
 	static const uint8_t kept[] = { HOST_SI, HOST_DI, HOST_8, HOST_9, HOST_10, HOST_11 };
@@ -320,6 +375,7 @@ void dbt_stubs(struct dbt *d)
 	stub_sse(d, e);
 	stub_mxcsr_begin(d, e);
 	stub_carry(d, e);
+	stub_flags(d, e);
 	d->call_set_carry = e->at;
 	stub_keep_call(e, (uint64_t)(uintptr_t)dbt_set_carry, false);
 	d->call_condition = e->at;
@@ -365,6 +421,10 @@ static const struct uop *dbt_leave(struct cpu *cpu, struct dbt_exit x)
 		if (n->stamp == cpu->stamp && cpu->budget > 0 && !(observed && cpu->attention))
 			return block_enter(cpu, n, observed);
 		cpu->rip = n->pc;
+		break;
+	case EXIT_SYSTEM:
+		n = block_after_system(cpu, observed);
+		u = n ? block_enter(cpu, n, observed) : NULL;
 		break;
 	case EXIT_FINISH:
 		return dbt_interpret(cpu, (const struct uop *)(uintptr_t)x.value);

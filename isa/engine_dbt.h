@@ -49,6 +49,7 @@ enum dbt_exit_kind { /* why emitted code came back */
 	EXIT_STALE,               /* a linked jump met a block that must not be entered; rip is set */
 	EXIT_END,                 /* the running block's end micro-op is to be run by its C function */
 	EXIT_ENTER,               /* `value`: a block without code, reached by an indirect branch */
+	EXIT_SYSTEM,              /* a system instruction is done, rip is set, and its next block is not in the table */
 	EXIT_FINISH,              /* the running block died; `value`: the micro-op to go on with */
 };
 struct dbt_exit { uint64_t kind, value; };
@@ -83,7 +84,7 @@ struct dbt { /* one a block cache */
 	const struct event_filter *filter; /* and that: NULL: every event is written */
 	struct dbt_exit (*enter)(struct cpu *cpu, const uint8_t *code);
 	/* stubs, in the writable mapping */
-	uint8_t *exit, *exit_chain[2], *exit_stale, *exit_end, *exit_enter, *exit_last;
+	uint8_t *exit, *exit_chain[2], *exit_stale, *exit_end, *exit_enter, *exit_last, *exit_system;
 	uint8_t *exit_resolve;    /* rip is set, and the next block is to be looked for */
 	uint8_t *system;          /* the system instruction of micro-op cx, which ends its block; goes on with the next block */
 	uint8_t *quick;           /* the same by its quick form, where nobody observes */
@@ -91,6 +92,7 @@ struct dbt { /* one a block cache */
 	uint8_t *call_stop;       /* the same, when it may have killed the running block */
 	uint8_t *call_carry;      /* ax = the guest's carry flag; nothing else changes but cx, dx and the flags */
 	uint8_t *call_set_carry;  /* the guest's carry flag = cx; as call_carry */
+	uint8_t *call_flags;      /* ax = the six arithmetic flags in their places, from cpu->flags; changes cx, dx */
 	uint8_t *call_condition;  /* al = whether condition cx holds; as call_carry */
 	uint8_t *call_sse;        /* ax(cpu, cpu + (cx >> 8), dx, cx & 255): an SSE operation; ZF: it wants an exception */
 	uint8_t *mxcsr_begin;     /* real MXCSR = the guest's; if that has an exception unmasked, the rest of the block is interpreted from micro-op dx. Changes ax */
@@ -166,6 +168,12 @@ bool dbt_translate(struct cpu *cpu, struct dbt *d, struct block *b);
 bool dbt_emit_alu(struct translation *t, const struct uop *u);
 bool dbt_emit_memory(struct translation *t, const struct uop *u);
 bool dbt_emit_sse(struct translation *t, const struct uop *u);
+/* The common case of a system instruction that ends its block, if it has an emitter here, and the way to the next block; falls through where C must do it. */
+void dbt_emit_system(struct translation *t, const struct uop *u, const struct cpu *cpu);
+/* The block's way out by this jump. */
+void dbt_emit_way(struct translation *t, unsigned way, uint8_t *site);
+/* cx = the block of mode `key` at offset dx, by the cache's table; else takes the jumps `miss`. Changes ax. */
+void dbt_emit_lookup(struct translation *t, uint32_t key, uint8_t *miss[2]);
 /* `to` = the effective address of u, of 4 or 8 bytes, without segment or form: base + disp, `indexed`: + index. `to` is ax, or a register that is no scratch. Keeps the real flags. */
 void dbt_emit_ea(struct translation *t, unsigned size, unsigned to, const struct uop *u, bool indexed);
 /* ---- XMM registers, 16 and 17: temporaries (isa/engine_dbt_sse.c) ---- */

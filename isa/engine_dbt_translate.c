@@ -155,7 +155,7 @@ static const uint8_t *translate_entry(struct translation *t)
 }
 
 /* ---- the ways out ---- */
-static void translate_way(struct translation *t, unsigned way, uint8_t *site)
+void dbt_emit_way(struct translation *t, unsigned way, uint8_t *site)
 {
 	t->code->link[way] = (struct dbt_link){ .site = site, .out = t->d->exit_chain[way] };
 	emit_patch(site, t->d->exit_chain[way]);
@@ -163,8 +163,8 @@ static void translate_way(struct translation *t, unsigned way, uint8_t *site)
 
 static void translate_branch(struct translation *t, unsigned cc)
 {
-	translate_way(t, 0, emit_jump_if(t->e, cc));
-	translate_way(t, 1, emit_jump(t->e));
+	dbt_emit_way(t, 0, emit_jump_if(t->e, cc));
+	dbt_emit_way(t, 1, emit_jump(t->e));
 }
 
 /* The comparison of a fused micro-op as the row of the plain one. */
@@ -195,62 +195,52 @@ static bool translate_fused(struct translation *t, const struct uop *u)
 	return true;
 }
 
-/* block_target() inline: the block's own last target, then the cache's table. Anything else is left to the C function. */
-static bool translate_indirect(struct translation *t, const struct uop *u)
+void dbt_emit_lookup(struct translation *t, uint32_t key, uint8_t *miss[2])
 {
 	struct emit *e = t->e;
-	bool ret = u->op == UOP_ret;
-	unsigned size = t->b->key & KEY_CODE_SIZE;
-	int64_t by = (int64_t)u->size + (int64_t)u->imm;
-	if (ret && (size == 2 || t->b->key & KEY_STACK16 || by != (int32_t)by))
-		return false;
-	emit_op(e, 8, OP_LOAD, HOST_DX, dbt_guest(u->a));
 	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(blocks));
-	if (t->observed && t->d->hook)
-		emit_store_imm(e, 1, emit_memory(HOST_AX, offsetof(struct block_cache, indirect)), 1);
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_DX));
 	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12);
 	emit_alu(e, 4, ALU_XOR, HOST_CX, emit_register(HOST_DX));
 	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), JUMP_SLOTS - 1);
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_indexed(HOST_AX, HOST_CX, 3, offsetof(struct block_cache, jump)));
 	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_memory(HOST_CX, offsetof(struct block, pc)));
-	emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_end);
-	emit_alu_imm(e, 4, ALU_CMP, emit_memory(HOST_CX, offsetof(struct block, key)), (int32_t)t->b->key);
-	emit_patch(emit_jump_if(e, CC_NZ), t->d->exit_end);
+	miss[0] = emit_jump_if(e, CC_NZ);
+	emit_alu_imm(e, 4, ALU_CMP, emit_memory(HOST_CX, offsetof(struct block, key)), (int32_t)key);
+	miss[1] = emit_jump_if(e, CC_NZ);
+}
+
+/* block_target() inline: the block's own last target, then the cache's table. Anything else is left to the C function. */
+static bool translate_indirect(struct translation *t, const struct uop *u)
+{
+	struct emit *e = t->e;
+	uint8_t *miss[2];
+	bool ret = u->op == UOP_ret;
+	unsigned size = t->b->key & KEY_CODE_SIZE;
+	int64_t by = (int64_t)u->size + (int64_t)u->imm;
+	if (ret && (size == 2 || t->b->key & KEY_STACK16 || by != (int32_t)by))
+		return false;
+	emit_op(e, 8, OP_LOAD, HOST_DX, dbt_guest(u->a));
+	if (t->observed && t->d->hook) {
+		emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(blocks));
+		emit_store_imm(e, 1, emit_memory(HOST_AX, offsetof(struct block_cache, indirect)), 1);
+	}
+	dbt_emit_lookup(t, t->b->key, miss);
+	emit_patch(miss[0], t->d->exit_end);
+	emit_patch(miss[1], t->d->exit_end);
 	if (ret)
 		emit_op(e, size, OP_LEA, dbt_host[REG_SP], emit_memory(dbt_host[REG_SP], (int32_t)by));
 	emit_op(e, 4, OP_GROUP5, 4, emit_memory(HOST_CX, (int32_t)(offsetof(struct block, code) + t->d->variant * sizeof(uint8_t *)))); /* JMP */
 	return true;
 }
 
-/* quick_swapgs() inline; its next block has a way of its own. Falls through where the C function must look. */
-static void translate_swapgs(struct translation *t)
-{
-	struct emit *e = t->e;
-	uint8_t bit = (uint8_t)(1 << SENS_SWAPGS % 8);
-	if ((t->b->key & KEY_CODE_SIZE) != 8)
-		return;
-	emit_alu_imm(e, 1, ALU_CMP, DBT_FIELD(cpl), 0);
-	uint8_t *outer = emit_jump_if(e, CC_NZ);
-	emit_op(e, 1, OP_GROUP3, 0, dbt_field(offsetof(struct cpu, vmm.trap_set) + SENS_SWAPGS / 8)); /* TEST */
-	emit_bytes(e, &bit, 1);
-	uint8_t *trapped = emit_jump_if(e, CC_NZ);
-	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(seg[SEG_GS].base));
-	emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(kernel_gs_base));
-	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(kernel_gs_base));
-	emit_op(e, 8, OP_STORE, HOST_CX, DBT_FIELD(seg[SEG_GS].base));
-	translate_way(t, 1, emit_jump(e));
-	emit_patch(outer, e->at);
-	emit_patch(trapped, e->at);
-}
-
-static void translate_end(struct translation *t, const struct uop *u)
+static void translate_end(struct translation *t, const struct uop *u, const struct cpu *cpu)
 {
 	bool done;
 	if (!(uop_facts[u->op] & FACT_SETS))
 		dbt_flush_flags(t);
 	if (u->op == UOP_jmp || u->op == UOP_fall)
-		translate_way(t, u->op == UOP_fall, emit_jump(t->e)), done = true;
+		dbt_emit_way(t, u->op == UOP_fall, emit_jump(t->e)), done = true;
 	else if (u->op >= UOP_j_o && u->op <= UOP_j_g) {
 		translate_branch(t, dbt_emit_condition(t, u->op - UOP_j_o)), done = true;
 	} else if (u->op == UOP_jmp_reg || u->op == UOP_ret)
@@ -258,8 +248,7 @@ static void translate_end(struct translation *t, const struct uop *u)
 	else
 		done = translate_fused(t, u);
 	if (u->op == UOP_sys_end) {
-		if (!t->observed && ((const struct uop_sys *)(uintptr_t)u->imm)->fn == sys_swapgs)
-			translate_swapgs(t);
+		dbt_emit_system(t, u, cpu);
 		emit_mov_imm(t->e, HOST_CX, (uint64_t)(uintptr_t)u);
 		emit_jump_to(t->e, !t->observed && ((const struct uop_sys *)(uintptr_t)u->imm)->quick ? t->d->quick : t->d->system);
 	} else if (!done)
@@ -381,7 +370,7 @@ bool dbt_translate(struct cpu *cpu, struct dbt *d, struct block *b)
 	const struct uop *u = b->uop;
 	for (; t.rows[u->op].shape != SHAPE_END; u++)
 		translate_uop(&t, u);
-	translate_end(&t, u);
+	translate_end(&t, u, cpu);
 	translate_sites(&t);
 	if (d->emit.full) {
 		free(t.code);

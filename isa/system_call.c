@@ -2,7 +2,6 @@
 #include "transfer.h"
 #include "user_calls.h"
 
-enum { SYSRET_FLAGS = 0x3c7fd7 }; /* SDM 2B SYSRET */
 #define INLINE static inline __attribute__((always_inline))
 
 /* Loads CS and SS with the fixed contents that the fast calls use, and CPL. */
@@ -52,7 +51,7 @@ INLINE void sysret_leave(struct cpu *cpu, bool wide)
 {
 	uint16_t base = (uint16_t)(cpu->star >> 48);
 	cpu->rip = wide ? cpu->reg[REG_CX] : cpu->reg[REG_CX] & 0xffffffff;
-	eflags_put(cpu, (uint32_t)cpu->reg[REG_R11], SYSRET_FLAGS);
+	eflags_put(cpu, (uint32_t)cpu->reg[REG_R11], FLAGS_SYSRET);
 	fast_segments_put(cpu, (uint16_t)(wide ? base + 16 : base), (uint16_t)(base + 8), 3, wide);
 }
 

@@ -102,6 +102,7 @@ void stack_pop_all(struct cpu *cpu, struct stack *s, uint64_t *value, unsigned c
 void stack_commit(struct cpu *cpu, const struct stack *s);
 
 /* ---- quick forms (uop.h) ---- */
+enum { FLAGS_SYSRET = 0x3c7fd7 }; /* what SYSRET takes from R11: SDM 2B SYSRET */
 sys_quick_fn quick_syscall, quick_sysret, quick_swapgs;
 /* No events are wanted, and neither this instruction nor a change of the privilege level has a hook. */
 static inline bool quick_allowed(const struct cpu *cpu, enum sensitive what)
