@@ -26,7 +26,7 @@ static inline void *phys_ptr(const struct phys *p, uint64_t hpa, uint64_t n)
 }
 
 /* Reads 8 bytes; all ones where there is no memory (an open bus). */
-static inline uint64_t phys_read64(const struct phys *p, uint64_t hpa)
+static inline __attribute__((always_inline)) uint64_t phys_read64(const struct phys *p, uint64_t hpa)
 {
 	uint64_t v = ~0ull;
 	const void *at = phys_ptr(p, hpa, 8);
@@ -35,7 +35,7 @@ static inline uint64_t phys_read64(const struct phys *p, uint64_t hpa)
 	return v;
 }
 
-static inline uint32_t phys_read32(const struct phys *p, uint64_t hpa)
+static inline __attribute__((always_inline)) uint32_t phys_read32(const struct phys *p, uint64_t hpa)
 {
 	uint32_t v = ~0u;
 	const void *at = phys_ptr(p, hpa, 4);

@@ -656,6 +656,22 @@ static void test_rights_to_cache(void)
 	CU_ASSERT_EQUAL(wrong, 0);
 }
 
+static bool leg_agrees(const struct walk_leg *a, const struct walk_leg *b)
+{
+	return a->leaf == b->leaf && (!a->leaf || (a->at == b->at && !memcmp(a->hpa + a->leaf, b->hpa + a->leaf, (5u - a->leaf) * sizeof *a->hpa)));
+}
+
+/* The steps of a successful walk, against its references. */
+static bool steps_agree(const struct walk_steps *s, const struct walk *w, unsigned levels)
+{
+	struct walk_steps want;
+	paging_walk_steps(w, &want);
+	bool right = s->leaf == want.leaf && s->nested == want.nested && !memcmp(s->guest + s->leaf, want.guest + s->leaf, (levels + 1u - s->leaf) * sizeof *s->guest);
+	for (unsigned level = s->leaf; s->nested && level <= levels; level++)
+		right &= leg_agrees(&s->host[level], &want.host[level]);
+	return right && (!s->nested || leg_agrees(&s->host[0], &want.host[0]));
+}
+
 /* The walk without notes finds what the walk finds, or leaves it to the walk: it says yes to each that succeeds, and to none that fails. */
 static void test_plain_walk(void)
 {
@@ -671,16 +687,78 @@ static void test_plain_walk(void)
 		}
 		struct walk_request rq = { draw() % 3, draw() & 1, draw() & 1, false };
 		struct walk a = { 0 }, b = { 0 };
-		bool walked = paging_walk(&c.p, &memory, c.gva, rq, &a), plain = paging_walk_plain(&c.p, &memory, c.gva, rq, &b);
+		struct walk_steps steps;
+		bool walked = paging_walk(&c.p, &memory, c.gva, rq, &a), plain = paging_walk_plain(&c.p, &memory, NULL, c.gva, rq, &b, &steps);
 		CU_ASSERT_EQUAL(plain, walked);
 		good += walked;
 		if (!walked || !plain)
 			continue;
 		CU_ASSERT(a.hpa == b.hpa && a.page_shift == b.page_shift && a.guest_shift == b.guest_shift && a.writable == b.writable && a.global == b.global);
-		CU_ASSERT(a.refs == b.refs && !memcmp(a.ref, b.ref, a.refs * sizeof *a.ref));
+		CU_ASSERT(steps_agree(&steps, &a, c.levels));
 		CU_ASSERT(rq.access == ACCESS_WRITE || a.dirty == b.dirty); /* a write that is let through counts as dirty */
 	}
 	CU_ASSERT(good > 3000 && good < 17000);
+}
+
+static uint64_t host_entry_at(const struct paging *h, uint64_t gpa, unsigned level)
+{
+	uint64_t table = h->root, at = 0;
+	for (unsigned l = 4; l >= level; l--) {
+		at = table + (gpa >> (12 + 9 * (l - 1)) & 511) * 8;
+		table = phys_read64(&phys, at) & 0x000ffffffffff000ull;
+	}
+	return at;
+}
+
+/* An EPT of the addresses that a walk of the guest's tables alone touches, flags drawn, and now and then a bit that should not be so. Returns whether its upper levels are plain. */
+static bool plain_host_make(struct paging *h, const struct walk *bare, unsigned leaf)
+{
+	uint64_t gpa[WALK_MAX_REFS + 1] = { bare->gpa }, span = leaf == 2 ? 0x1fffff : 0xfff, upper = 0x100;
+	unsigned count = 1;
+	*h = (struct paging){ .format = PAGING_EPT, .phys_bits = M, .ad = draw() & 1, .root = page_take() };
+	for (unsigned i = 0; i < bare->refs; i++)
+		gpa[count++] = bare->ref[i].hpa;
+	for (unsigned i = 0; i < count; i++)
+		host_map(h, 4, gpa[i] & ~span, gpa[i] & ~span, (draw() % 12 ? 7 : draw() & 7) | (draw() % 20 ? 6 : draw() & 7) << 3 | (draw() & 7 ? 0x300 : draw() & 0x300), leaf);
+	for (unsigned level = leaf + 1; level <= 4; level++)
+		for (unsigned i = 0; i < count; i++) {
+			uint64_t at = host_entry_at(h, gpa[i], level), e = phys_read64(&phys, at) | (draw() & 15 ? 0x100 : 0);
+			phys_write64(&phys, at, e ^ (draw() % 60 ? 0 : 1ull << draw() % 12) ^ (draw() % 60 ? 0 : 1ull << (50 + draw() % 14)));
+		}
+	for (unsigned level = 3; level <= 4; level++)
+		upper &= phys_read64(&phys, host_entry_at(h, gpa[0], level));
+	return (upper || !h->ad) && !(phys_read64(&phys, host_entry_at(h, gpa[0], 3)) & 0x80);
+}
+
+/* The same over an EPT. A memo sees ever new tables in the same pages. */
+static void test_plain_walk_nested(void)
+{
+	struct walk_memo memo[2];
+	unsigned good = 0, wrong = 0, pending = 0;
+	memset(memo, 0, sizeof memo);
+	for (unsigned i = 0; i < 40000; i++) {
+		bool four = i & 1, large = !(draw() & 3), plain_upper;
+		struct chain c = four ? chain_make(PAGING_4LEVEL, 4, large ? 2 : 1) : chain_make(PAGING_32, 2, large ? 2 : 1);
+		struct paging h;
+		struct walk a = { 0 }, b = { 0 };
+		struct walk_steps steps;
+		struct walk_request rq = { draw() % 3, draw() & 1, draw() & 1, false };
+		entry_put(&c, c.leaf, entry_get(&c, c.leaf) | (draw() & 0x160));
+		paging_walk(&c.p, &memory, c.gva, request(ACCESS_READ, false), &a);
+		plain_upper = plain_host_make(&h, &a, draw() & 3 ? 1 : 2);
+		c.p.space = &h;
+		bool walked = paging_walk(&c.p, &memory, c.gva, rq, &a), plain = paging_walk_plain(&c.p, &memory, &memo[four], c.gva, rq, &b, &steps);
+		wrong += plain != (walked && plain_upper);
+		if (!walked || !plain)
+			continue;
+		good++;
+		pending += a.ad_pending;
+		wrong += a.hpa != b.hpa || a.gpa != b.gpa || a.page_shift != b.page_shift || a.guest_shift != b.guest_shift || a.writable != b.writable || a.user != b.user || a.global != b.global;
+		wrong += a.guest_rights != b.guest_rights || a.host_rights != b.host_rights || a.ad_pending != b.ad_pending || !steps_agree(&steps, &a, c.levels);
+		wrong += rq.access != ACCESS_WRITE && a.dirty != b.dirty;
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+	CU_ASSERT(good > 8000 && good < 32000 && pending > 1000 && good - pending > 1000);
 }
 
 int main(void)
@@ -699,6 +777,7 @@ int main(void)
 	CU_add_test(s, "EPT misconfigurations", test_ept_misconfigurations);
 	CU_add_test(s, "rights that may be cached", test_rights_to_cache);
 	CU_add_test(s, "walks without notes", test_plain_walk);
+	CU_add_test(s, "walks without notes, over an EPT", test_plain_walk_nested);
 	CU_basic_set_mode(CU_BRM_NORMAL);
 	CU_basic_run_tests();
 	unsigned failed = CU_get_number_of_failures();

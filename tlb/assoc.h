@@ -15,6 +15,7 @@ struct assoc_line {
 	uint64_t key, owner;
 	uint32_t older, newer;         /* the ring; place `lines` is its anchor: older leads to the most recently used, newer to the least */
 	uint32_t next;                 /* in the chain; ASSOC_NONE ends it */
+	uint32_t hash;                 /* whose chain that is */
 };
 #define ASSOC_NONE UINT32_MAX
 
@@ -63,9 +64,9 @@ static inline void assoc_destroy(struct assoc *a)
 }
 
 /* Multiplicative hashing (Knuth, TAOCP 3, 6.4). */
-static inline uint32_t *assoc_chain(const struct assoc *a, uint64_t key, uint64_t owner)
+static inline uint32_t assoc_hash(const struct assoc *a, uint64_t key, uint64_t owner)
 {
-	return &a->chain[(key ^ owner << 20) * 0x9e3779b97f4a7c15ull >> a->shift];
+	return (uint32_t)((key ^ owner << 20) * 0x9e3779b97f4a7c15ull >> a->shift);
 }
 
 static inline void assoc_ring_leave(struct assoc *a, uint32_t i)
@@ -87,7 +88,7 @@ static inline void assoc_ring_enter(struct assoc *a, uint32_t i)
 /* Where it is; ASSOC_NONE: nowhere. */
 static inline uint32_t assoc_index(const struct assoc *a, uint64_t key, uint64_t owner)
 {
-	uint32_t i = *assoc_chain(a, key, owner);
+	uint32_t i = a->chain[assoc_hash(a, key, owner)];
 	while (i != ASSOC_NONE && !(a->line[i].key == key && a->line[i].owner == owner))
 		i = a->line[i].next;
 	return i;
@@ -110,16 +111,18 @@ static inline bool assoc_find(struct assoc *a, uint64_t key, uint64_t owner)
 
 static inline void assoc_chain_leave(struct assoc *a, uint32_t i)
 {
-	uint32_t *at = assoc_chain(a, a->line[i].key, a->line[i].owner);
+	uint32_t *at = &a->chain[a->line[i].hash];
 	while (*at != i)
 		at = &a->line[*at].next;
 	*at = a->line[i].next;
 }
 
-/* Enters what is not there, in place of the least recently used when all places are taken. */
+/* Enters what is not there, in place of the least recently used when all places are taken. Without any place: nothing. */
 static inline void assoc_enter(struct assoc *a, uint64_t key, uint64_t owner)
 {
-	uint32_t i = a->count, *chain = assoc_chain(a, key, owner);
+	if (!a->lines)
+		return;
+	uint32_t i = a->count, hash = assoc_hash(a, key, owner);
 	if (i < a->lines) {
 		a->count++;
 	} else {
@@ -129,16 +132,10 @@ static inline void assoc_enter(struct assoc *a, uint64_t key, uint64_t owner)
 	}
 	a->line[i].key = key;
 	a->line[i].owner = owner;
-	a->line[i].next = *chain;
-	*chain = i;
+	a->line[i].hash = hash;
+	a->line[i].next = a->chain[hash];
+	a->chain[hash] = i;
 	assoc_ring_enter(a, i);
-}
-
-/* Enters it unless it is there; either counts as a use. */
-static inline void assoc_learn(struct assoc *a, uint64_t key, uint64_t owner)
-{
-	if (a->lines && !assoc_find(a, key, owner))
-		assoc_enter(a, key, owner);
 }
 
 /* The last line in use takes its place. */
@@ -149,7 +146,7 @@ static inline void assoc_end(struct assoc *a, uint32_t i)
 	assoc_ring_leave(a, i);
 	if (i == from)
 		return;
-	uint32_t *at = assoc_chain(a, a->line[from].key, a->line[from].owner);
+	uint32_t *at = &a->chain[a->line[from].hash];
 	while (*at != from)
 		at = &a->line[*at].next;
 	*at = i;

@@ -12,9 +12,10 @@ static bool direct_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint6
 {
 	struct mem_direct *d = self;
 	struct walk w;
-	if (paging_walk_plain(&d->paging, &mmu->walk_memory, gva, rq, &w) && !w.ad_pending) {
-		for (unsigned i = 0; i < w.refs; i++)
-			mmu_track_table(mmu, cpu, w.ref[i].hpa, w.ref[i].hpa);
+	struct walk_steps steps;
+	if (paging_walk_plain(&d->paging, &mmu->walk_memory, NULL, gva, rq, &w, &steps) && !w.ad_pending) {
+		for (unsigned level = paging_format_levels(d->paging.format); level >= steps.leaf; level--)
+			mmu_track_table(mmu, cpu, steps.guest[level], steps.guest[level]);
 		mmu_translation_from_walk(&d->paging, &w, rq, out);
 		return true;
 	}

@@ -51,6 +51,22 @@ struct walk_ref {
 };
 #define WALK_MAX_REFS 40 /* 5 over 5 gives 35 */
 
+/*
+ * The same references as walk caches look at them: in each dimension, from its topmost table down to `leaf`. Kept apart from struct walk because a walk that goes well needs no list.
+ */
+#define WALK_LEVELS 6 /* by level: 1 .. 5 */
+struct walk_leg { /* one walk of the host dimension */
+	uint64_t at;                /* the guest-physical address that it translates */
+	uint64_t hpa[WALK_LEVELS];  /* of its entries, by level */
+	uint8_t leaf;               /* level of the last that was read; 0: none */
+};
+struct walk_steps {
+	uint64_t guest[WALK_LEVELS]; /* host-physical addresses of the first dimension's entries */
+	uint8_t leaf;                /* level of the last that was read; WALK_LEVELS: none */
+	bool nested;                 /* there are references in the host dimension: host[] is set, from the topmost level of the first dimension */
+	struct walk_leg host[WALK_LEVELS]; /* by the level of the guest entry that they locate; 0: of the final address */
+};
+
 enum walk_status { WALK_OK, WALK_NOT_PRESENT, WALK_PROTECTION, WALK_RESERVED };
 
 enum { WALK_R = 1, WALK_W = 2, WALK_X = 4 }; /* as in EPT entries and exit qualifications: 1 << enum access */
@@ -90,15 +106,31 @@ struct walk_memory { /* how the walker reaches entries */
 	void (*before_change)(void *self, uint64_t hpa); /* called before an A or D bit is written; may be NULL */
 };
 
+/*
+ * What a walk of an EPT has found in its two upper levels, for paging_walk_plain(). Both entries are read again each time, and compared: so nobody has to tell it of changes, and a walk
+ * does not wait for one to know where the next is. Zeroes are a good start.
+ */
+struct walk_memo {
+	struct walk_upper {
+		uint64_t root, region;  /* gpa >> 30 */
+		uint64_t at[2], entry[2];
+		uint64_t table;         /* of level 2 */
+		uint8_t phys_bits, rights;
+		bool known;
+	} upper[4];                     /* by the low bits of the region */
+};
+
 /* The walk that the manuals draw. `address` in the structure's input space. Returns out->status == WALK_OK. */
 bool paging_walk(const struct paging *p, const struct walk_memory *mem, uint64_t address, struct walk_request rq, struct walk *out);
 
 /*
- * The same for the commonest of walks, without notes for A and D flags: one dimension of 32-bit or 4-level tables, all of it present and allowed. True: refs, ref, hpa, page_shift,
+ * The same for the commonest of walks, without notes for A and D flags: 32-bit or 4-level tables, alone or over an EPT, all of it present and allowed. True: hpa, page_shift,
  * guest_shift, gpa, both rights, writable, user, dirty, global and ad_pending of *out are set, as paging_walk() without set_ad sets them (dirty as it stands, pending or not), so that
- * paging_rights() may be asked unless a flag is pending. False: ask paging_walk().
+ * paging_rights() may be asked unless a flag is pending; and *steps instead of the references. False: ask paging_walk(). memo NULL: no walk over an EPT.
  */
-bool paging_walk_plain(const struct paging *p, const struct walk_memory *mem, uint64_t gva, struct walk_request rq, struct walk *out);
+bool paging_walk_plain(const struct paging *p, const struct walk_memory *mem, struct walk_memo *memo, uint64_t gva, struct walk_request rq, struct walk *out, struct walk_steps *steps);
+/* The references of a walk, successful or not, as steps. */
+void paging_walk_steps(const struct walk *w, struct walk_steps *steps);
 
 /* Entries made under one are right under the other, but for root and PCID. */
 static inline bool paging_same_rules(const struct paging *a, const struct paging *b)

@@ -19,6 +19,7 @@ struct tlb_model {
 	struct tlb_fast fast; /* first: tlb_model_access_fast() takes one for the other */
 	struct tlb_model_config config;
 	struct walk_memory memory; /* only read */
+	struct walk_memo memo;
 	struct tlb_level level[LEVELS];
 	struct walk_filter walk;
 	uint32_t tags;        /* pcid | vpid << 16 now, without what is not tagged */
@@ -280,12 +281,15 @@ static bool model_walk(struct tlb_model *m, const struct paging *p, uint64_t gva
 {
 	bool fault = flags & EVF_FAULT;
 	struct walk_request rq = { .access = access, .user = flags & EVF_USER, .ac_override = !fault };
+	struct walk_steps steps;
 	out->faulted = false;
-	if (fault || !paging_walk_plain(p, &m->memory, gva, rq, w))
+	if (fault || !paging_walk_plain(p, &m->memory, &m->memo, gva, rq, w, &steps)) {
 		out->faulted = !paging_walk(p, &m->memory, gva, rq, w) || fault;
+		paging_walk_steps(w, &steps);
+	}
 	m->fast.stats.walks++;
 	m->fast.stats.walks_faulted += out->faulted;
-	walk_filter_apply(&m->walk, p, gva, m->tags, w, out);
+	walk_filter_apply(&m->walk, p, gva, m->tags, &steps, out);
 	if (out->faulted)
 		walk_filter_fault(&m->walk, p, gva, m->tags, w);
 	return !out->faulted;

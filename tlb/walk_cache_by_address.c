@@ -22,15 +22,15 @@ static void by_address_destroy(void *self)
 	free(self);
 }
 
-static bool by_address_holds(void *self, const struct walk_ref *r)
+static bool by_address_holds(void *self, uint64_t hpa)
 {
-	return assoc_find(self, r->hpa, 0);
+	return assoc_find(self, hpa, 0);
 }
 
-static void by_address_learn(void *self, const struct walk_key *k, const struct walk_ref *r, bool leaf)
+static void by_address_learn(void *self, const struct walk_key *k, unsigned level, uint64_t hpa, bool leaf)
 {
-	(void)k, (void)leaf;
-	assoc_learn(self, r->hpa, 0);
+	(void)k, (void)level, (void)leaf;
+	assoc_enter(self, hpa, 0);
 }
 
 static void by_address_flush(void *self, uint64_t mask, uint64_t owner, bool host)

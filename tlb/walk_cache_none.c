@@ -3,7 +3,7 @@
 
 static void *none_create(const struct tlb_model_config *config) { return (void *)(uintptr_t)config; /* something that is not NULL */ }
 static void none_destroy(void *self) { (void)self; }
-static void none_learn(void *self, const struct walk_key *k, const struct walk_ref *r, bool leaf) { (void)self, (void)k, (void)r, (void)leaf; }
+static void none_learn(void *self, const struct walk_key *k, unsigned level, uint64_t hpa, bool leaf) { (void)self, (void)k, (void)level, (void)hpa, (void)leaf; }
 static void none_flush(void *self, uint64_t mask, uint64_t owner, bool host) { (void)self, (void)mask, (void)owner, (void)host; }
 
 const struct walk_cache_kind walk_cache_none = { "none", "every reference is made", none_create, none_destroy, NULL, NULL, none_learn, none_flush, NULL };

@@ -1,4 +1,5 @@
 #include "walk_filter.h"
+#include "walk_cache_per_level.h"
 #include <stdio.h>
 
 bool walk_filter_create(struct walk_filter *f, const struct tlb_model_config *c, struct tlb_stats *stats, char *error, size_t error_size)
@@ -15,6 +16,8 @@ bool walk_filter_create(struct walk_filter *f, const struct tlb_model_config *c,
 		snprintf(error, error_size, "preset.tlb: a walk cache or nested TLB of %u entries: at most 65536", most);
 		return false;
 	}
+	for (unsigned i = 0; i < PAGING_FORMATS; i++)
+		f->shapes[i] = walk_shape((enum paging_format)i);
 	f->cache = f->kind->create(c);
 	if (f->cache && assoc_create(&f->nested, c->nested_tlb_entries))
 		return true;
@@ -31,103 +34,113 @@ void walk_filter_destroy(struct walk_filter *f)
 	assoc_destroy(&f->nested);
 }
 
-static inline void keep(struct walk_filter *f, struct tlb_outcome *out, const struct walk_ref *r)
+/* ------------------------------------------------------------------ a walk */
+#define ONE_TEXT static inline __attribute__((always_inline)) /* `usual`: the kind is per-level, known where it is called */
+
+ONE_TEXT void keep(struct walk_filter *f, const struct walk_key *k, unsigned level, uint64_t hpa, struct tlb_outcome *out)
 {
-	out->ref[out->refs++] = *r;
+	struct walk_ref *r = &out->ref[out->refs++];
+	uint64_t head = k->head | walk_head(0, level, 0, 0);
+	r->hpa = hpa;
+	r->at = k->at;
+	memcpy((uint8_t *)r + offsetof(struct walk_ref, dimension), &head, sizeof head);
 	f->stats->walk_refs++;
-	f->stats->refs_by[r->dimension][r->level]++;
+	f->stats->refs_by[k->dimension][level]++;
 }
 
-static inline unsigned lowest(struct walk_filter *f, const struct walk_key *k, unsigned leaf)
+ONE_TEXT unsigned lowest(struct walk_filter *f, const struct walk_key *k, unsigned leaf, bool usual)
 {
-	unsigned level = f->kind->lowest ? f->kind->lowest(f->cache, k, leaf) : 0;
+	unsigned level = usual ? walk_per_level_lowest(f->cache, k, leaf) : f->kind->lowest ? f->kind->lowest(f->cache, k, leaf) : 0;
 	if (level)
 		f->stats->walk_cache_hits[k->dimension][level]++;
 	return level;
 }
 
 /* One reference that no prefix took away. */
-static inline void entry_apply(struct walk_filter *f, const struct walk_key *k, const struct walk_ref *r, bool leaf, struct tlb_outcome *out)
+ONE_TEXT void entry_apply(struct walk_filter *f, const struct walk_key *k, unsigned level, uint64_t hpa, bool leaf, struct tlb_outcome *out, bool usual)
 {
-	if (r->level > 1 && f->kind->holds && f->kind->holds(f->cache, r)) { /* walk caches hold no entries of the last level: that is what TLBs are for */
-		f->stats->walk_cache_hits[r->dimension][r->level]++;
+	if (!usual && level > 1 && f->kind->holds && f->kind->holds(f->cache, hpa)) { /* walk caches hold no entries of the last level: that is what TLBs are for */
+		f->stats->walk_cache_hits[k->dimension][level]++;
 		return;
 	}
-	keep(f, out, r);
-	if (r->level > 1 && !out->faulted)
-		f->kind->learn(f->cache, k, r, leaf);
+	keep(f, k, level, hpa, out);
+	if (level == 1 || out->faulted)
+		return;
+	if (usual)
+		walk_per_level_learn(f->cache, k, level, leaf);
+	else
+		f->kind->learn(f->cache, k, level, hpa, leaf);
 }
 
-/* The nested TLB does not know page sizes beforehand: it is probed with each. */
-static bool nested_find(struct walk_filter *f, const struct walk_key *k)
+/* The nested TLB does not know page sizes beforehand: it is probed with each that it may hold. */
+ONE_TEXT bool nested_find(struct walk_filter *f, const struct walk_key *k)
 {
-	static const uint8_t shifts[] = { 12, 21, 30 };
-	for (unsigned i = 0; i < sizeof shifts; i++)
-		if (assoc_find(&f->nested, k->at >> shifts[i] << 6 | shifts[i], k->owner)) {
+	for (uint64_t left = f->nested_sizes; left; left &= left - 1) {
+		unsigned shift = (unsigned)__builtin_ctzll(left);
+		if (assoc_find(&f->nested, k->at >> shift << 6 | shift, k->owner)) {
 			f->stats->nested_tlb_hits++;
 			return true;
 		}
+	}
 	f->stats->nested_tlb_misses += f->nested.lines != 0;
 	return false;
 }
 
-/* A nested walk: references first .. end-1 of w, all for one guest-physical address. */
-static void nested_apply(struct walk_filter *f, const struct paging *host, const struct walk_ref *first, const struct walk_ref *end, struct tlb_outcome *out)
+/* One nested walk. `outer`: the level of the guest entry that it locates. */
+ONE_TEXT void nested_apply(struct walk_filter *f, const struct paging *host, const struct walk_leg *w, unsigned outer, struct tlb_outcome *out, bool usual)
 {
-	struct walk_key k = walk_key(WALK_HOST, host->format, first->at, host->root);
+	struct walk_key k = walk_key(f->shapes, WALK_HOST, outer, host->format, w->at, host->root);
+	unsigned leaf = w->leaf, shift = 12 + (leaf - 1) * k.index_bits;
 	if (nested_find(f, &k))
 		return;
-	unsigned leaf = end[-1].level, from = lowest(f, &k, leaf);
-	for (const struct walk_ref *r = first; r < end; r++)
-		if (!from || r->level < from)
-			entry_apply(f, &k, r, r->level == leaf, out);
-	unsigned shift = paging_level_shift(host->format, leaf);
-	if (!out->faulted)
-		assoc_learn(&f->nested, k.at >> shift << 6 | shift, k.owner);
+	unsigned from = lowest(f, &k, leaf, usual);
+	for (unsigned level = from ? from - 1 : k.levels; level >= leaf; level--)
+		entry_apply(f, &k, level, w->hpa[level], level == leaf, out, usual);
+	if (out->faulted)
+		return;
+	f->nested_sizes |= 1ull << shift;
+	assoc_enter(&f->nested, k.at >> shift << 6 | shift, k.owner);
 }
 
-static unsigned guest_leaf(const struct walk *w)
+ONE_TEXT void walk_apply(struct walk_filter *f, const struct paging *p, uint64_t gva, uint32_t tags, const struct walk_steps *w, struct tlb_outcome *out, bool usual)
 {
-	for (unsigned i = w->refs; i-- > 0;)
-		if (w->ref[i].dimension == WALK_GUEST)
-			return w->ref[i].level;
-	return WALK_CACHE_LEVELS;
-}
-
-void walk_filter_apply(struct walk_filter *f, const struct paging *p, uint64_t gva, uint32_t tags, const struct walk *w, struct tlb_outcome *out)
-{
-	struct walk_key k = walk_key(WALK_GUEST, p->format, gva, tags);
-	const struct walk_ref *end = w->ref + w->refs;
-	unsigned leaf = guest_leaf(w), from = lowest(f, &k, leaf);
-	for (const struct walk_ref *r = w->ref, *next; r < end; r = next) {
-		next = r + 1;
-		if (r->dimension == WALK_GUEST) {
-			if (!from || r->level < from)
-				entry_apply(f, &k, r, r->level == leaf, out);
-			continue;
-		}
-		while (next < end && next->dimension == WALK_HOST && next->outer == r->outer)
-			next++;
-		if (!from || r->outer == 0 || r->outer < from - 1) /* a cached entry holds the host address of the table below it */
-			nested_apply(f, p->space, r, next, out);
+	struct walk_key k = walk_key(f->shapes, WALK_GUEST, 0, p->format, gva, tags);
+	unsigned leaf = w->leaf, from = lowest(f, &k, leaf, usual), top = from ? from - 1 : k.levels, last = leaf <= k.levels ? leaf : k.levels + 1u;
+	for (unsigned level = top; level > 0 && level + 1 >= last; level--) { /* one below the last entry, whose nested walk may have failed */
+		if (w->nested && w->host[level].leaf && !(from && level == top)) /* a cached entry holds the host address of the table below it */
+			nested_apply(f, p->space, &w->host[level], level, out, usual);
+		if (level >= leaf)
+			entry_apply(f, &k, level, w->guest[level], level == leaf, out, usual);
 	}
+	if (w->nested && w->host[0].leaf)
+		nested_apply(f, p->space, &w->host[0], 0, out, usual);
+}
+
+void walk_filter_apply(struct walk_filter *f, const struct paging *p, uint64_t gva, uint32_t tags, const struct walk_steps *w, struct tlb_outcome *out)
+{
+	if (f->kind == &walk_cache_per_level)
+		walk_apply(f, p, gva, tags, w, out, true);
+	else
+		walk_apply(f, p, gva, tags, w, out, false);
 }
 
 void walk_filter_flush(struct walk_filter *f, uint64_t mask, uint64_t owner, bool host)
 {
 	f->kind->flush(f->cache, mask, owner, host);
-	if (host)
-		assoc_flush(&f->nested, 0, 0);
+	if (!host)
+		return;
+	assoc_flush(&f->nested, 0, 0);
+	f->nested_sizes = 0;
 }
 
 void walk_filter_fault(struct walk_filter *f, const struct paging *p, uint64_t gva, uint32_t tags, const struct walk *w)
 {
-	struct walk_key guest = walk_key(WALK_GUEST, p->format, gva, tags);
+	struct walk_key guest = walk_key(f->shapes, WALK_GUEST, 0, p->format, gva, tags);
 	if (f->kind->drop)
 		f->kind->drop(f->cache, &guest);
 	if (w->status == WALK_OK || w->fault_dimension != WALK_HOST)
 		return;
-	struct walk_key host = walk_key(WALK_HOST, p->space->format, w->fault_gpa, p->space->root);
+	struct walk_key host = walk_key(f->shapes, WALK_HOST, 0, p->space->format, w->fault_gpa, p->space->root);
 	if (f->kind->drop)
 		f->kind->drop(f->cache, &host);
 	for (unsigned shift = 12; shift <= 30; shift += 9)

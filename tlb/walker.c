@@ -117,27 +117,26 @@ ONE_TEXT uint64_t reserved_x86(const struct format *f, const struct paging *p, u
 	return r;
 }
 
-/* EPT misconfigurations (SDM 3C 28.2.3.1). Execute-only pages are supported. */
-ONE_TEXT bool misconfigured_ept(const struct format *f, const struct paging *p, unsigned level, uint64_t entry, bool leaf)
+/*
+ * Present EPT entries that are no misconfiguration (SDM 3C 28.2.3.1): bit n of EPT_RIGHTS, when bits 2:0 may be n together: execute-only pages are supported; bit n of EPT_LEAVES, when
+ * bits 5:0 of a leaf may be n: rights, and a memory type that there is (0, 1, 4, 5, 6).
+ */
+#define EPT_RIGHTS (1ull << EPT_R | 1ull << (EPT_R | EPT_W) | 1ull << EPT_X | 1ull << (EPT_R | EPT_X) | 1ull << (EPT_R | EPT_W | EPT_X))
+#define EPT_LEAVES (EPT_RIGHTS | EPT_RIGHTS << 8 | EPT_RIGHTS << 32 | EPT_RIGHTS << 40 | EPT_RIGHTS << 48)
+
+/* Present, and as it should be. `beyond`: address bits that the processor has not got. */
+ONE_TEXT bool good_ept(const struct format *f, uint64_t beyond, unsigned level, uint64_t entry, bool leaf)
 {
-	enum { MEMORY_TYPES = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 };
-	uint64_t r = bits(phys_bits(p), 51);
-	if ((entry & (EPT_W | EPT_R)) == EPT_W)
-		return true;
 	if (!leaf)
-		r |= level >= 4 ? bits(3, 7) : bits(3, 6);
-	else if (!(MEMORY_TYPES >> (entry >> 3 & 7) & 1))
-		return true;
-	else
-		r |= bits(12, level_shift(f, level) - 1);
-	return entry & r;
+		return (EPT_RIGHTS >> (entry & 7) & 1) && !(entry & (beyond | (level >= 4 ? bits(3, 7) : bits(3, 6))));
+	return (EPT_LEAVES >> (entry & 63) & 1) && !(entry & (beyond | bits(12, level_shift(f, level) - 1)));
 }
 
 ONE_TEXT bool entry_reserved(const struct format *f, const struct paging *p, unsigned level, uint64_t entry, bool leaf)
 {
 	switch (f->rules) {
 	case RULES_LINEAR: return false;
-	case RULES_EPT: return misconfigured_ept(f, p, level, entry, leaf);
+	case RULES_EPT: return !good_ept(f, bits(phys_bits(p), 51), level, entry, leaf);
 	default: return entry & reserved_x86(f, p, level, leaf && level > 1);
 	}
 }
@@ -411,52 +410,167 @@ bool paging_walk(const struct paging *p, const struct walk_memory *mem, uint64_t
 	return true;
 }
 
-/* A level of a plain walk: true when the entry is present and has no reserved bit set. */
-ONE_TEXT bool plain_entry(const struct format *f, const struct paging *p, const struct walk_memory *mem, uint64_t address, uint64_t gva, unsigned level, struct walk *out, uint64_t *entry)
+/* ------------------------------------------------------------------ walks without notes */
+struct plain { /* the host dimension of a plain walk: what it is, and what the last leg has given */
+	const struct paging *space;
+	const struct phys *phys;
+	const struct walk_upper *upper; /* of `region` */
+	uint64_t region;                /* gpa >> 30 */
+	uint64_t beyond;                /* address bits that the processor has not got */
+	uint64_t missing;               /* flags that set_ad would add, of all legs */
+	uint64_t address, leaf;
+	unsigned rights, shift;
+};
+
+/* Levels 4 and 3 of an EPT, from the tables. NULL: the rarer ways of the whole walk, and its faults. */
+static const struct walk_upper *upper_learn(const struct paging *space, const struct phys *phys, uint64_t gpa, struct walk_upper *u)
 {
-	*entry = f->bytes == 4 ? phys_read32(mem->phys, address) : phys_read64(mem->phys, address);
-	out->ref[out->refs++] = (struct walk_ref){ address, gva, WALK_GUEST, (uint8_t)level, 0, f->bytes };
-	return (*entry & X86_P) && !entry_reserved(f, p, level, *entry, level == 1 || entry_large(f, p, level, *entry));
+	const struct format *f = &formats[PAGING_EPT];
+	uint64_t table = space->root, beyond = bits(phys_bits(space), 51);
+	*u = (struct walk_upper){ .root = table, .region = gpa >> 30, .phys_bits = space->phys_bits, .rights = WALK_R | WALK_W | WALK_X };
+	for (unsigned i = 0, level = 4; i < 2; i++, level--) {
+		u->at[i] = table + (gpa >> level_shift(f, level) & 511) * 8;
+		uint64_t entry = u->entry[i] = phys_read64(phys, u->at[i]);
+		if (!phys_ptr(phys, u->at[i], 8) || !good_ept(f, beyond, level, entry, false) || entry_large(f, space, level, entry) || (space->ad && !(entry & EPT_A)))
+			return NULL;
+		u->rights &= (uint8_t)entry;
+		table = entry_address(f, level, entry, false);
+	}
+	u->table = table;
+	u->known = true;
+	return u;
 }
 
-ONE_TEXT bool plain_levels(const struct format *f, const struct paging *p, const struct walk_memory *mem, uint64_t gva, struct walk_request rq, struct walk *out)
+ONE_TEXT const struct walk_upper *upper_find(const struct paging *space, const struct phys *phys, struct walk_memo *memo, uint64_t gpa)
 {
-	uint64_t table = p->root, entry, all = X86_A;
-	uint8_t rights = 0xf;
-	unsigned level = f->levels, shift;
+	uint64_t region = gpa >> 30, now[2];
+	struct walk_upper *u = &memo->upper[region & 3];
+	if (u->known && u->region == region && u->root == space->root && u->phys_bits == space->phys_bits) {
+		memcpy(&now[0], phys->bytes + u->at[0], 8);
+		memcpy(&now[1], phys->bytes + u->at[1], 8);
+		if (now[0] == u->entry[0] && now[1] == u->entry[1])
+			return u;
+	}
+	return gpa >> 48 ? NULL : upper_learn(space, phys, gpa, u);
+}
+
+/* A level of it. */
+ONE_TEXT uint64_t leg_read(const struct plain *w, uint64_t gpa, unsigned level, uint64_t table, struct walk_leg *leg)
+{
+	uint64_t at = table + (gpa >> level_shift(&formats[PAGING_EPT], level) & 511) * 8;
+	leg->hpa[level] = at;
+	return phys_read64(w->phys, at);
+}
+
+/* One walk of the EPT. `needed`: a right; `flags`: what it would set in the leaf, were there flags. */
+ONE_TEXT bool plain_leg(struct plain *w, struct walk_memo *memo, uint64_t gpa, unsigned needed, uint64_t flags, struct walk_leg *leg)
+{
+	const struct format *f = &formats[PAGING_EPT];
+	if (gpa >> 30 != w->region) {
+		w->upper = upper_find(w->space, w->phys, memo, gpa);
+		if (!w->upper)
+			return false;
+		w->region = gpa >> 30;
+	}
+	uint64_t above = leg_read(w, gpa, 2, w->upper->table, leg), leaf = above;
+	bool large = above & PS;
+	leg->at = gpa;
+	leg->hpa[4] = w->upper->at[0];
+	leg->hpa[3] = w->upper->at[1];
+	leg->leaf = large ? 2 : 1;
+	w->shift = large ? 21 : 12;
+	if (__builtin_expect(!large, 1)) {
+		leaf = leg_read(w, gpa, 1, entry_address(f, 2, above, false), leg);
+		if (!good_ept(f, w->beyond, 2, above, false) || !good_ept(f, w->beyond, 1, leaf, true))
+			return false;
+	} else if (!good_ept(f, w->beyond, 2, above, true)) {
+		return false;
+	}
+	w->rights = w->upper->rights & (unsigned)above & (unsigned)leaf;
+	w->missing |= (EPT_A & ~above) | (flags & ~leaf);
+	w->leaf = leaf;
+	w->address = large ? entry_address(f, 2, leaf, true) | (gpa & bits(0, 20)) : entry_address(f, 1, leaf, true) | (gpa & bits(0, 11));
+	return w->rights & needed;
+}
+
+/* The final address through the host dimension. */
+ONE_TEXT bool plain_host(struct plain *w, struct walk_memo *memo, enum access access, struct walk *out, struct walk_leg *leg)
+{
+	if (!plain_leg(w, memo, out->gpa, 1u << access, access == ACCESS_WRITE ? EPT_A | EPT_D : EPT_A, leg))
+		return false;
+	out->hpa = w->address;
+	out->host_rights = (uint8_t)(w->rights | RIGHT_U);
+	out->writable &= w->rights >> 1 & 1;
+	out->dirty &= !w->space->ad || (w->leaf & EPT_D);
+	out->ad_pending |= w->space->ad && w->missing;
+	out->page_shift = w->shift < out->page_shift ? (uint8_t)w->shift : out->page_shift;
+	return true;
+}
+
+ONE_TEXT bool plain_levels(const struct format *f, const struct paging *p, const struct phys *phys, bool two, struct walk_memo *memo, uint64_t gva, struct walk_request rq, struct walk *out,
+	struct walk_steps *s)
+{
+	struct plain host = { .space = p->space, .phys = phys, .region = ~0ull, .beyond = two ? bits(phys_bits(p->space), 51) : 0 };
+	uint64_t table = p->root, entry, all = ~X86_NX, never = 0;
+	unsigned level = f->levels, shift, tables_need = two && p->space->ad ? WALK_W : WALK_R;
 	bool leaf;
 	for (;; level--) {
 		shift = level_shift(f, level);
-		if (!plain_entry(f, p, mem, table + (gva >> shift & bits(0, f->index_bits - 1u)) * f->bytes, gva, level, out, &entry))
+		uint64_t at = table + (gva >> shift & bits(0, f->index_bits - 1u)) * f->bytes;
+		if (two && !plain_leg(&host, memo, at, tables_need, EPT_A | EPT_D, &s->host[level]))
 			return false;
-		rights &= entry_rights(f, p, entry);
-		all &= entry;
+		at = s->guest[level] = two ? host.address : at;
+		entry = f->bytes == 4 ? phys_read32(phys, at) : phys_read64(phys, at);
 		leaf = level == 1 || entry_large(f, p, level, entry);
+		if (!(entry & X86_P) || entry_reserved(f, p, level, entry, leaf))
+			return false;
+		all &= entry;
+		never |= entry & X86_NX;
 		table = entry_address(f, level, entry, leaf);
 		if (leaf)
 			break;
 	}
+	s->leaf = (uint8_t)level;
+	s->nested = two;
+	s->host[level - 1].leaf = 0;
 	out->hpa = out->gpa = table | (gva & bits(0, shift - 1));
 	out->page_shift = out->guest_shift = (uint8_t)shift;
-	out->guest_rights = rights;
+	out->guest_rights = entry_rights(f, p, all | never);
 	out->host_rights = 0xf;
-	out->writable = rights & WALK_W;
-	out->user = rights & RIGHT_U;
+	out->writable = all & X86_RW;
+	out->user = all & X86_US;
 	out->dirty = entry & X86_D;
-	out->ad_pending = !all || (rq.access == ACCESS_WRITE && !out->dirty);
+	out->ad_pending = !(all & X86_A) || (rq.access == ACCESS_WRITE && !(entry & X86_D));
 	out->global = p->pge && (entry & X86_G);
-	return access_allowed(p, rights, rq, false);
+	return access_allowed(p, out->guest_rights, rq, false) && (!two || plain_host(&host, memo, rq.access, out, &s->host[0]));
 }
 
-bool paging_walk_plain(const struct paging *p, const struct walk_memory *mem, uint64_t gva, struct walk_request rq, struct walk *out)
+bool paging_walk_plain(const struct paging *p, const struct walk_memory *mem, struct walk_memo *memo, uint64_t gva, struct walk_request rq, struct walk *out, struct walk_steps *steps)
 {
-	out->refs = 0;
-	if (p->space)
+	bool two = p->space;
+	if (two && (!memo || p->space->format != PAGING_EPT || p->space->space))
 		return false;
-	switch (p->format) {
-	case PAGING_32: return plain_levels(&formats[PAGING_32], p, mem, gva, rq, out);
-	case PAGING_4LEVEL: return plain_levels(&formats[PAGING_4LEVEL], p, mem, gva, rq, out);
-	default: return false;
+	if (p->format == PAGING_32)
+		return two ? plain_levels(&formats[PAGING_32], p, mem->phys, true, memo, gva, rq, out, steps) : plain_levels(&formats[PAGING_32], p, mem->phys, false, NULL, gva, rq, out, steps);
+	if (p->format == PAGING_4LEVEL)
+		return two ? plain_levels(&formats[PAGING_4LEVEL], p, mem->phys, true, memo, gva, rq, out, steps) : plain_levels(&formats[PAGING_4LEVEL], p, mem->phys, false, NULL, gva, rq, out, steps);
+	return false;
+}
+
+void paging_walk_steps(const struct walk *w, struct walk_steps *s)
+{
+	s->leaf = WALK_LEVELS;
+	s->nested = false;
+	for (unsigned i = 0; i < WALK_LEVELS; i++)
+		s->host[i].leaf = 0;
+	for (const struct walk_ref *r = w->ref; r < w->ref + w->refs; r++) {
+		if (r->dimension == WALK_GUEST) {
+			s->guest[s->leaf = r->level] = r->hpa;
+			continue;
+		}
+		s->nested = true;
+		s->host[r->outer].at = r->at;
+		s->host[r->outer].hpa[s->host[r->outer].leaf = r->level] = r->hpa;
 	}
 }
 
