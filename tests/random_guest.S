@@ -7,6 +7,7 @@
  *
  * ORDER HEAD: the program's first bytes are struct random_head (random_program.h), which the offsets HEAD_* repeat.
  */
+#include "flat_guest.inc"
 #include "random_guest.h"
 
 #define IDT32 0x200000
@@ -37,11 +38,7 @@
 
 	.text
 	.code32
-	.globl start
-start:
-	.long 0x1BADB002, 0x10003, -(0x1BADB002 + 0x10003)
-	.long start, start, 0, 0, entry
-	.balign 8
+	FLAT_HEADER entry
 gdt:	.quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff      /* 08 code, 10 data of ring 0 */
 	.quad 0x00cffb000000ffff, 0x00cff3000000ffff         /* 18 code, 20 data of ring 3 */
 	.quad 0x00affb000000ffff, 0x00cff3000000ffff         /* 28 64-bit code, 30 data of ring 3 (SYSRET) */
@@ -54,9 +51,7 @@ gdt:	.quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff      /* 08 code, 10 data of
 	.quad 0x0000890000000067 + ((TSS32 & 0xffffff) << 16) /* 78 */
 	.quad 0x0000890000000067 + ((TSS64 & 0xffffff) << 16), 0 /* 80 */
 	.quad 0x00cff1000000ffff                             /* 90 read-only data */
-gdt_end:
-gdtr:	.word gdt_end - gdt - 1
-	.long gdt
+	FLAT_GDT_END
 idtr32:	.word 0x7ff
 	.long IDT32
 idtr64:	.word 0xfff
@@ -84,15 +79,7 @@ ticks:	.long 0                      /* not in the checksum: a function of time *
 
 /* ---- setting up ---- */
 entry:
-	cli
-	cld
-	movl $KSTACK, %esp
-	lgdt gdtr
-	ljmp $8, $1f
-1:	movl $0x10, %eax
-	movl %eax, %ds
-	movl %eax, %es
-	movl %eax, %ss
+	FLAT_ENTER KSTACK
 	movl 24(%ebx), %eax
 	movl (%eax), %esi
 	movl 4(%eax), %ecx

@@ -33,10 +33,11 @@ cmake_language(DEFER CALL add_dependencies test_isa_rings rings_images)
 cmake_language(DEFER CALL set_tests_properties test_isa_rings PROPERTIES SKIP_RETURN_CODE 77)
 
 # The image of test_hostile_guests, flat like those. -m64: its 64-bit programs are in the same text.
+file(GLOB HOSTILE_PROGRAMS CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/hostile/*.inc)
 add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/hostile_guests.bin
 	COMMAND gcc -m64 -c ${CMAKE_CURRENT_SOURCE_DIR}/hostile_guests.S -o hostile_guests.o
 	COMMAND ld -m elf_x86_64 -Ttext=0x100000 -e start --oformat binary -o hostile_guests.bin hostile_guests.o
-	DEPENDS hostile_guests.S WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+	DEPENDS hostile_guests.S flat_guest.inc ${HOSTILE_PROGRAMS} WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
 add_custom_target(hostile_guests DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/hostile_guests.bin)
 cmake_language(DEFER CALL add_dependencies test_hostile_guests hostile_guests)
 
@@ -45,7 +46,7 @@ set(test_random_programs_SOURCES random_program.c)
 add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/random_guest.bin
 	COMMAND gcc -m64 -c ${CMAKE_CURRENT_SOURCE_DIR}/random_guest.S -o random_guest.o
 	COMMAND ld -m elf_x86_64 -Ttext=0x100000 -e start --oformat binary -o random_guest.bin random_guest.o
-	DEPENDS random_guest.S random_guest.h WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+	DEPENDS random_guest.S random_guest.h flat_guest.inc WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
 add_custom_target(random_guest DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/random_guest.bin)
 cmake_language(DEFER CALL add_dependencies test_random_programs random_guest)
 
