@@ -302,6 +302,24 @@ static void test_ept_leaf_types(void)
 	}
 }
 
+/* SDM 3C 28.2.2: EPT translates addresses of 48 bits, with five levels 57; wider ones are violations, and no table is read. */
+static void test_ept_width(void)
+{
+	static const struct { enum paging_format format; unsigned levels, bits; } rows[] = { { PAGING_EPT, 4, 48 }, { PAGING_EPT5, 5, 57 } };
+	for (unsigned i = 0; i < 2; i++) {
+		struct chain c = chain_make(rows[i].format, rows[i].levels, 1);
+		const struct paging off = { .format = PAGING_IDENTITY, .space = &c.p };
+		struct walk w;
+		CU_ASSERT_TRUE(paging_walk(&off, &memory, c.gva, request(ACCESS_READ, false), &w));
+		CU_ASSERT_EQUAL(w.refs, rows[i].levels);
+		CU_ASSERT_FALSE(paging_walk(&off, &memory, c.gva | 1ull << rows[i].bits, request(ACCESS_READ, false), &w));
+		CU_ASSERT_EQUAL(w.status, WALK_NOT_PRESENT);
+		CU_ASSERT_EQUAL(w.fault_dimension, WALK_HOST);
+		CU_ASSERT_EQUAL(w.fault_gpa, c.gva | 1ull << rows[i].bits);
+		CU_ASSERT_EQUAL(w.refs, 0);
+	}
+}
+
 static void test_pse_off(void)
 {
 	struct chain c = chain_make(PAGING_32, 2, 1);
@@ -770,6 +788,7 @@ int main(void)
 	CU_add_test(s, "reserved bits", test_reserved_bits);
 	CU_add_test(s, "PAE PDPTEs", test_pae_pdptes);
 	CU_add_test(s, "EPT memory types", test_ept_leaf_types);
+	CU_add_test(s, "EPT address width", test_ept_width);
 	CU_add_test(s, "PSE, PSE-36, 1 GiB pages", test_pse_off);
 	CU_add_test(s, "permissions", test_permissions);
 	CU_add_test(s, "not present", test_not_present);

@@ -307,6 +307,7 @@ static void test_exit_replaces_native_work(void)
 	CU_ASSERT_EQUAL(PRICE(CAUSE_DEVICES, BLOCK(1, 0), { .kind = EV_SENSITIVE, .id = SENS_IO_OUT, .aux = 1 }, { .kind = EV_VALUE }, EXIT_PAIR, { .kind = EV_DEVICE }), 0);
 	CU_ASSERT_EQUAL(PRICE(CAUSE_GUEST_KERNEL, BLOCK(1, 0), { .kind = EV_SENSITIVE, .id = SENS_CR3_WRITE }, EXIT_PAIR), 1);
 	CU_ASSERT_EQUAL(PRICE(CAUSE_GUEST_USER, BLOCK(1, 0, .flags = EVF_USER), { .kind = EV_SENSITIVE, .id = SENS_INT_N }, { .kind = EV_EXCEPTION, .id = 0x80, .flags = EVF_SOFT }, EXIT_PAIR), 1);
+	CU_ASSERT_EQUAL(PRICE(CAUSE_GUEST_KERNEL, BLOCK(1, 0), { .kind = EV_SENSITIVE, .id = SENS_IRET }, { .kind = EV_EXCEPTION, .id = 13 }, EXIT_PAIR), 1); /* both prices go back */
 	CU_ASSERT_EQUAL(PRICE(CAUSE_GUEST_KERNEL, BLOCK(1, 0), { .kind = EV_SENSITIVE, .id = SENS_IRET }, { .kind = EV_LOAD, .addr = 64, .aux = 8 }, EXIT_PAIR), 101);
 	CU_ASSERT_EQUAL(PRICE(CAUSE_TRANSITIONS, EXIT_PAIR), (uint64_t)p.exit_cost[1] + p.entry_cost[1]);
 }
