@@ -15,16 +15,8 @@
 bench:
 	call paging_begin
 	xorl %ecx, %ecx
-	movl $2463534242, %eax   /* xorshift32 */
-1:	movl %eax, %edx
-	shll $13, %edx
-	xorl %edx, %eax
-	movl %eax, %edx
-	shrl $17, %edx
-	xorl %edx, %eax
-	movl %eax, %edx
-	shll $5, %edx
-	xorl %edx, %eax
+	movl $2463534242, %eax
+1:	XORSHIFT32
 	movl %eax, %edx
 	shrl $29, %edx
 	movb %dl, code(%ecx)

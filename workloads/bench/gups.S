@@ -15,15 +15,7 @@ bench:
 	jne 4b
 	movl $2463534242, %eax
 	movl $UPDATES, %ecx
-5:	movl %eax, %edx
-	shll $13, %edx
-	xorl %edx, %eax
-	movl %eax, %edx
-	shrl $17, %edx
-	xorl %edx, %eax
-	movl %eax, %edx
-	shll $5, %edx
-	xorl %edx, %eax
+5:	XORSHIFT32
 	movl %eax, %edx
 	andl $WORDS - 1, %edx
 	xorl %eax, table(,%edx,4)

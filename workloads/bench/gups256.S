@@ -9,17 +9,9 @@
 bench:
 	call paging_begin
 	xorl %ebx, %ebx
-	movl $2463534242, %eax   /* xorshift32 */
+	movl $2463534242, %eax
 	movl $UPDATES, %ecx
-1:	movl %eax, %edx
-	shll $13, %edx
-	xorl %edx, %eax
-	movl %eax, %edx
-	shrl $17, %edx
-	xorl %edx, %eax
-	movl %eax, %edx
-	shll $5, %edx
-	xorl %edx, %eax
+1:	XORSHIFT32
 	movl %eax, %edx
 	andl $WORDS - 1, %edx
 	addl table(,%edx,4), %ebx

@@ -14,18 +14,10 @@
 bench:
 	ENTER_LONG_MODE
 	xorl %ebp, %ebp
-	movl $2463534242, %eax               /* xorshift32 */
+	movl $2463534242, %eax
 	movl $ROUNDS, %ebx
 	leaq functions(%rip), %rsi
-1:	movl %eax, %edx
-	shll $13, %edx
-	xorl %edx, %eax
-	movl %eax, %edx
-	shrl $17, %edx
-	xorl %edx, %eax
-	movl %eax, %edx
-	shll $5, %edx
-	xorl %edx, %eax
+1:	XORSHIFT32
 	movl %ebx, %edi
 	andl $FUNCTIONS - 1, %edi
 	shll $4, %edi

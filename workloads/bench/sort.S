@@ -8,19 +8,11 @@
 
 bench:
 	call paging_begin
-	movl $88172645, %eax     /* xorshift32 */
+	movl $88172645, %eax
 	movl $ROUNDS, rounds
 	xorl %ebp, %ebp
 round:	xorl %ecx, %ecx
-1:	movl %eax, %edx
-	shll $13, %edx
-	xorl %edx, %eax
-	movl %eax, %edx
-	shrl $17, %edx
-	xorl %edx, %eax
-	movl %eax, %edx
-	shll $5, %edx
-	xorl %edx, %eax
+1:	XORSHIFT32
 	movl %eax, numbers(,%ecx,4)
 	incl %ecx
 	cmpl $COUNT, %ecx
