@@ -2,33 +2,8 @@
  * i386 native start: Multiboot 1 (EAX = magic, EBX = information), 32-bit protected mode without paging, at 1 MiB.
  * Maps the first GiB of physical addresses at 0 and at KBASE with 4 MiB pages, then jumps up; arch_init trims that.
  */
-	.section .boot, "awx"
-	.balign 4
-	.long 0x1BADB002, 0x00000003, -(0x1BADB002 + 0x00000003) /* modules page aligned, memory size wanted */
-
-	.globl boot_entry
-boot_entry:
-	cli
-	cld
-	movl $boot_directory_physical, %edi
-	movl $0x183, %eax        /* P RW PS G */
-	xorl %ecx, %ecx
-1:	movl %eax, (%edi,%ecx,4)
-	movl %eax, 768*4(%edi,%ecx,4)
-	addl $0x400000, %eax
-	incl %ecx
-	cmpl $256, %ecx
-	jne 1b
-	movl %cr4, %eax
-	orl $0x10, %eax          /* PSE */
-	movl %eax, %cr4
-	movl %edi, %cr3
-	movl %cr0, %eax
-	andl $~0x6000000c, %eax  /* CD NW TS EM off */
-	orl $0x80010022, %eax    /* PG WP NE MP */
-	movl %eax, %cr0
-	movl $high_entry, %eax
-	jmp *%eax
+#include "start.inc"
+	PAGED_START high_entry, boot_directory_physical, 768, 256, 0x183, 0x10 /* KBASE; a GiB; global; PSE */
 
 	.text
 high_entry:

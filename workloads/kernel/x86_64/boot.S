@@ -1,62 +1,10 @@
 /*
  * x86_64 native start: Multiboot 1 (EAX = magic, EBX = information), 32-bit protected mode without paging, at 1 MiB.
- * Maps the first GiB of physical addresses at 0 and at KBASE with 2 MiB pages, enters long mode (SDM 3A 9.8.5) and jumps up;
+ * Maps the first GiB of physical addresses at 0 and at KBASE with 2 MiB pages, enters long mode and jumps up;
  * arch_init trims the mapping.
  */
-	.section .boot, "awx"
-	.code32
-	.balign 4
-	.long 0x1BADB002, 0x00000003, -(0x1BADB002 + 0x00000003) /* modules page aligned, memory size wanted */
-
-	.globl boot_entry
-boot_entry:
-	cli
-	cld
-	movl $boot_directory_physical, %edi
-	movl $0x183, %eax        /* P RW PS G */
-	xorl %ecx, %ecx
-1:	movl %eax, (%edi,%ecx,8)
-	addl $0x200000, %eax
-	incl %ecx
-	cmpl $512, %ecx
-	jne 1b
-	movl $boot_root_physical, %edi
-	movl $boot_pointers_physical + 3, (%edi)         /* identity, until arch_init */
-	movl $boot_pointers_physical + 3, 511*8(%edi)
-	movl $boot_pointers_physical, %esi
-	movl $boot_directory_physical + 3, (%esi)
-	movl $boot_directory_physical + 3, 510*8(%esi)   /* KBASE */
-	movl %cr4, %eax
-	orl $0x20, %eax          /* PAE */
-	movl %eax, %cr4
-	movl %edi, %cr3
-	movl $0xC0000080, %ecx   /* EFER */
-	rdmsr
-	orl $0x901, %eax         /* NXE LME SCE */
-	wrmsr
-	movl %cr0, %eax
-	andl $~0x6000000c, %eax  /* CD NW TS EM off */
-	orl $0x80010022, %eax    /* PG WP NE MP */
-	movl %eax, %cr0
-	lgdt boot_gdt_pointer
-	ljmp $8, $long_entry
-
-	.code64
-long_entry:
-	xorl %eax, %eax
-	movl %eax, %ds
-	movl %eax, %es
-	movl %eax, %ss
-	movl %ebx, %edi
-	movabsq $high_entry, %rax
-	jmp *%rax
-
-	.balign 8
-boot_gdt:
-	.quad 0, 0x00209b0000000000
-boot_gdt_pointer:
-	.word 15
-	.long boot_gdt
+#include "start.inc"
+	LONG_START high_entry, boot_root_physical, boot_pointers_physical, boot_directory_physical, 510, 0x183, 0x20 /* KBASE; global; PAE */
 
 	.text
 high_entry:

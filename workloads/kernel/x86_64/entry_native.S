@@ -2,40 +2,7 @@
  * x86_64 native entry and return. ORDER TRAP FRAME (width.h)
  * In the kernel GS points at struct cpu_local (native.c): 0 = kernel stack, 8 = room for the user stack pointer.
  */
-	.macro PUSH_REGISTERS
-	pushq %rax
-	pushq %rbx
-	pushq %rcx
-	pushq %rdx
-	pushq %rsi
-	pushq %rdi
-	pushq %rbp
-	pushq %r8
-	pushq %r9
-	pushq %r10
-	pushq %r11
-	pushq %r12
-	pushq %r13
-	pushq %r14
-	pushq %r15
-	.endm
-	.macro POP_REGISTERS
-	popq %r15
-	popq %r14
-	popq %r13
-	popq %r12
-	popq %r11
-	popq %r10
-	popq %r9
-	popq %r8
-	popq %rbp
-	popq %rdi
-	popq %rsi
-	popq %rdx
-	popq %rcx
-	popq %rbx
-	popq %rax
-	.endm
+#include "registers.inc"
 
 	.text
 	.globl trap_common, trap_return, syscall_entry
