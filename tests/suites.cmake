@@ -25,7 +25,7 @@ foreach(image "rings -m32 -march=i686" "rings64 -m64")
 	list(POP_FRONT image name)
 	add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/${name}.bin
 		COMMAND gcc ${image} ${RINGS_FLAGS} -o ${name}.bin ${CMAKE_CURRENT_SOURCE_DIR}/rings/${name}.S ${CMAKE_CURRENT_SOURCE_DIR}/rings/${name}.c
-		DEPENDS rings/${name}.S rings/${name}.c WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR} VERBATIM)
+		DEPENDS rings/${name}.S rings/${name}.c rings/probe.inc rings/probe.h WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR} VERBATIM)
 	list(APPEND RINGS_IMAGES ${CMAKE_CURRENT_BINARY_DIR}/${name}.bin)
 endforeach()
 add_custom_target(rings_images DEPENDS ${RINGS_IMAGES})

@@ -1,9 +1,8 @@
 /* Guest side of tests/test_isa_rings.c: Multiboot entry, exception stubs, and the code that probes run. 32 bits, flat, no paging. */
+#include "probe.inc"
+
 	.text
-	.globl start
-header:
-	.long 0x1badb002, 0x00010000, -(0x1badb002 + 0x00010000)
-	.long header, header, 0, bss_end, start
+	HEADER
 start:
 	cli
 	mov $stack_top, %esp
@@ -48,16 +47,7 @@ probe_run:
 	.balign 16
 	.globl stubs
 stubs:
-	.set v, 0
-	.rept 32
-	.balign 16
-	.if !(v == 8 || (v >= 10 && v <= 14) || v == 17)
-	push $0
-	.endif
-	push $v
-	jmp trap
-	.set v, v + 1
-	.endr
+	STUBS
 	.balign 16
 	.globl stub_back
 stub_back:
@@ -101,12 +91,6 @@ task_trap:
 	ret
 
 /* ---- what probes run ---- */
-	.macro code name, text
-	.globl code_\name
-code_\name:
-	\text
-	int $0x30
-	.endm
 	code none, "nop"
 	code mov_ds, "mov %ax, %ds"
 	code mov_es, "mov %ax, %es"

@@ -2,7 +2,7 @@
  * Guest side of tests/test_isa_rings.c: runs segment loads, far transfers, gates, returns and privileged instructions over descriptors of every type and privilege, in rings
  * 0, 1 and 3, and writes what happened to port E9h, one line a probe. Nothing here knows what is right: the same image runs on machines that are compared.
  */
-#include <stdint.h>
+#include "probe.h"
 
 enum { LANDING = 0x5000, STACK0 = 0x20000, STACK1 = 0x22000, STACK3 = 0x24000, PROBE0 = 0x26000, OUTER = 0x28000 };
 enum { CODE0 = 0x08, DATA0 = 0x10, CODE1 = 0x18, DATA1 = 0x20, CODE3 = 0x28, DATA3 = 0x30, CONFORM0 = 0x38, TSS_A = 0x40, VARY = 0x48, LDT = 0x50, GATE = 0x58, DATA_RO = 0x60, ABSENT = 0x68, TSS_B = 0x70,
@@ -18,36 +18,9 @@ int main(void);
 static uint64_t gdt[32], idt[128], ldt[4];
 static uint32_t tss[64], tss_b[64], tss_trap[4][26];
 
-static uint64_t descriptor(uint32_t base, uint32_t limit, unsigned access, unsigned flags)
-{
-	return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)access << 40 | (uint64_t)(limit >> 16 & 15) << 48 | (uint64_t)flags << 52 | (uint64_t)(base >> 24) << 56;
-}
-
 static uint64_t gate(uint16_t selector, uint32_t offset, unsigned access, unsigned parameters)
 {
 	return (offset & 0xffff) | (uint64_t)selector << 16 | (uint64_t)parameters << 32 | (uint64_t)access << 40 | (uint64_t)(offset >> 16) << 48;
-}
-
-/* ---------------------------------------------------------------- output */
-static void put(char c)
-{
-	__asm__ volatile("outb %0, $0xe9" : : "a"(c));
-}
-
-static void put_text(const char *s)
-{
-	while (*s)
-		put(*s++);
-}
-
-static void put_hex(uint32_t v)
-{
-	int shift = 28;
-	while (shift > 0 && !(v >> shift))
-		shift -= 4;
-	for (; shift >= 0; shift -= 4)
-		put("0123456789abcdef"[v >> shift & 15]);
-	put(' ');
 }
 
 /* ---------------------------------------------------------------- one probe */

@@ -1,9 +1,8 @@
 /* Guest side of tests/test_isa_rings.c in long mode: Multiboot entry, identity paging, exception stubs, and the code that probes run. */
+#include "probe.inc"
+
 	.text
-	.globl start
-header:
-	.long 0x1badb002, 0x00010000, -(0x1badb002 + 0x00010000)
-	.long header, header, 0, bss_end, start
+	HEADER
 	.code32
 start:
 	cli
@@ -79,16 +78,7 @@ probe_run:
 	.balign 16
 	.globl stubs, stub_back
 stubs:
-	.set v, 0
-	.rept 32
-	.balign 16
-	.if !(v == 8 || (v >= 10 && v <= 14) || v == 17)
-	push $0
-	.endif
-	push $v
-	jmp trap
-	.set v, v + 1
-	.endr
+	STUBS
 	.balign 16
 stub_back:
 	push $0
@@ -126,12 +116,6 @@ trap:
 	ret
 
 /* ---- what probes run ---- */
-	.macro code name, text
-	.globl code_\name
-code_\name:
-	\text
-	int $0x30
-	.endm
 	code none, "nop"
 	code mov_ds, "mov %ax, %ds"
 	code mov_fs, "mov %ax, %fs"

@@ -3,7 +3,7 @@
  * SYSCALL, SYSENTER, addresses. Nothing here knows what is right; but what QEMU is known not to check (L with D, canonical targets of far transfers, the types that
  * LAR and LSL take in long mode) is left to tests/test_isa_system.c and tests/test_isa_control.c.
  */
-#include <stdint.h>
+#include "probe.h"
 
 enum { LANDING = 0x5000, STACK0 = 0x20008 /* not aligned, on purpose */, STACK3 = 0x24000, PROBE0 = 0x26000, OUTER = 0x28000, IST1 = 0x2a000, IST2 = 0x2c000, FAST = 0x2e000 };
 enum { LONG0 = 0x08, DATA0 = 0x10, CODE3 = 0x18, DATA3 = 0x28, LONG3 = 0x30, CODE0 = 0x38, CONFORM64 = 0x40, VARY = 0x50 /* 16 bytes */, GATE = 0x60 /* 16 bytes */,
@@ -19,37 +19,10 @@ int main(void);
 static uint64_t gdt[END / 8], idt[2 * 80], ldt[4];
 static uint32_t tss[32];
 
-static uint64_t descriptor(uint32_t base, uint32_t limit, unsigned access, unsigned flags)
-{
-	return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)access << 40 | (uint64_t)(limit >> 16 & 15) << 48 | (uint64_t)flags << 52 | (uint64_t)(base >> 24) << 56;
-}
-
 static void gate(uint64_t *at, uint16_t selector, uint64_t offset, unsigned access, unsigned ist)
 {
 	at[0] = (offset & 0xffff) | (uint64_t)selector << 16 | (uint64_t)ist << 32 | (uint64_t)access << 40 | (offset >> 16 & 0xffff) << 48;
 	at[1] = offset >> 32;
-}
-
-/* ---------------------------------------------------------------- output */
-static void put(char c)
-{
-	__asm__ volatile("outb %0, $0xe9" : : "a"(c));
-}
-
-static void put_text(const char *s)
-{
-	while (*s)
-		put(*s++);
-}
-
-static void put_hex(uint64_t v)
-{
-	int shift = 60;
-	while (shift > 0 && !(v >> shift))
-		shift -= 4;
-	for (; shift >= 0; shift -= 4)
-		put("0123456789abcdef"[v >> shift & 15]);
-	put(' ');
 }
 
 static void write_msr(uint32_t msr, uint64_t value)
