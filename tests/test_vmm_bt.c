@@ -56,6 +56,32 @@ static void test_translate_once(void)
 	rig_end(r);
 }
 
+/* A unit ends at 12 instructions: 12 are one, 13 two. */
+static void test_units(void)
+{
+	static const struct { unsigned insns, units; } rows[] = { { 1, 1 }, { 12, 1 }, { 13, 2 }, { 24, 2 }, { 32, 3 } };
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct rig *r = rig_bt(NULL);
+		enter(r, block(r, 1, 64, rows[i].insns, BLOCK_END_JUMP, 0), 0x1000, false);
+		CU_ASSERT_EQUAL(r->vmm.stats.translated_blocks, rows[i].units);
+		CU_ASSERT_EQUAL(r->last[EV_TRANSLATE].aux, rows[i].units);
+		rig_end(r);
+	}
+}
+
+/* A conditional branch has two ways out: each is patched once, and both stay. */
+static void test_two_successors(void)
+{
+	struct rig *r = rig_bt(NULL);
+	uint32_t a = block(r, 1, 20, 5, BLOCK_END_BRANCH, 0), b = block(r, 2, 20, 5, BLOCK_END_JUMP, 0), c = block(r, 3, 20, 5, BLOCK_END_JUMP, 0);
+	for (unsigned i = 0; i < 10; i++) {
+		enter(r, a, 0x1000, false);
+		enter(r, i & 1 ? c : b, i & 1 ? 0x3000 : 0x2000, false);
+	}
+	CU_ASSERT_EQUAL(r->vmm.stats.exits[EXIT_CALLOUT], 4); /* a -> b, b -> a, a -> c, c -> a */
+	rig_end(r);
+}
+
 static void test_indirect_and_change(void)
 {
 	struct rig *r = rig_bt(NULL);
@@ -128,6 +154,8 @@ static void test_adaptation(void)
 	memcpy(rig_guest(r) + 0x1000, &pte, 4); /* the table maps itself at 0 */
 	rig_registers(r, CR0_PE | CR0_PG | CR0_WP, 0, 0, 0);
 	rig_access(r, 0x10, ACCESS_WRITE, false, 4, 0);
+	enter(r, id, 0x2000, false);
+	const struct event before = r->last[EV_TC_FETCH];
 	for (unsigned i = 0; i < 10; i++) {
 		enter(r, id, 0x2000, false);
 		rig_access(r, 0x10 + 4 * i, ACCESS_WRITE, false, 4, 0);
@@ -135,6 +163,9 @@ static void test_adaptation(void)
 	CU_ASSERT_EQUAL(r->vmm.stats.adapted, 1);
 	CU_ASSERT_EQUAL(r->vmm.stats.exits[EXIT_PAGE_TABLE_WRITE], 11);
 	CU_ASSERT_EQUAL(r->vmm.stats.callouts, r->vmm.stats.exits[EXIT_CALLOUT] + 7); /* three of the fragment trapped */
+	CU_ASSERT_EQUAL(r->last[EV_TC_FETCH].aux, before.aux + 3);    /* spill, call, restore */
+	CU_ASSERT_EQUAL(r->last[EV_TC_FETCH].id, before.id + 16);     /* bytes */
+	CU_ASSERT_NOT_EQUAL(r->last[EV_TC_FETCH].addr, before.addr);  /* translated again, elsewhere */
 	rig_end(r);
 }
 
@@ -144,6 +175,8 @@ int main(void)
 		return 1;
 	CU_pSuite s = CU_add_suite("vmm binary translation", NULL, NULL);
 	CU_add_test(s, "translated once, chained once", test_translate_once);
+	CU_add_test(s, "units", test_units);
+	CU_add_test(s, "two successors", test_two_successors);
 	CU_add_test(s, "indirect branches, changed code", test_indirect_and_change);
 	CU_add_test(s, "full cache", test_cache_full);
 	CU_add_test(s, "in place, callouts, user code", test_sensitive);

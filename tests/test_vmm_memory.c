@@ -287,6 +287,29 @@ static void test_refused_pdptes(void)
 	free(r);
 }
 
+/* Of vmm.shadow_roots roots the one that was used least recently goes: what was kept needs no fill. */
+static void test_roots_kept(void)
+{
+	static const struct { unsigned root, fills; } rows[] = { { 1, 1 }, { 2, 2 }, { 1, 2 }, { 3, 3 } /* 2 goes */, { 1, 3 }, { 2, 4 } /* 3 goes */, { 1, 4 }, { 3, 5 } };
+	struct rig *r = malloc(sizeof *r);
+	struct vmm_config c;
+	vmm_config_default(&c);
+	c.shadow_roots = 2;
+	CU_ASSERT_TRUE_FATAL(rig_create(r, TECHNIQUE_SHADOW, GUEST_BYTES, 0, &c));
+	for (unsigned root = 1; root <= 3; root++) {
+		put64(r, 0x1000 * root, (0x4000 + 0x1000 * root) | 0x27);
+		put64(r, 0x4000 + 0x1000 * root + 0x20, 0x9000 | 0x67); /* gva 0x8000: accessed and dirty */
+	}
+	rig_registers(r, CR0_PE | CR0_PG | CR0_WP, 0x1000, 0, 0);
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+		rig_cr3(r, 0x1000 * rows[i].root);
+		CU_ASSERT_TRUE(rig_access(r, 0x8000, ACCESS_READ, false, 4, 0).good);
+		CU_ASSERT_EQUAL(r->vmm.stats.exits[EXIT_PAGE_FAULT_HIDDEN], rows[i].fills);
+	}
+	rig_destroy(r);
+	free(r);
+}
+
 /* Exits are counted by reason, and each EV_EXIT has its EV_ENTRY. */
 static void test_exits(void)
 {
@@ -330,6 +353,7 @@ int main(void)
 	CU_add_test(s, "pool pressure", test_pool_pressure);
 	CU_add_test(s, "one table at several addresses", test_aliases);
 	CU_add_test(s, "refused PDPTEs", test_refused_pdptes);
+	CU_add_test(s, "roots that are kept", test_roots_kept);
 	CU_add_test(s, "resource control", test_resource_control);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();

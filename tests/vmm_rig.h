@@ -13,6 +13,7 @@ struct rig {
 	struct event_sink events;
 	struct event_consumer consumer;
 	uint64_t seen[EV_KIND_COUNT];
+	struct event last[EV_KIND_COUNT];
 	struct cpu cpu;
 	struct cpu_features features;
 	struct mmu mmu;
@@ -23,8 +24,11 @@ struct rig {
 static inline void rig_consume(void *self, const struct event *first, const struct event *end)
 {
 	struct rig *r = self;
-	for (; first < end; first++)
-		r->seen[first->kind < EV_KIND_COUNT ? first->kind : 0]++;
+	for (; first < end; first++) {
+		unsigned kind = first->kind < EV_KIND_COUNT ? first->kind : 0;
+		r->seen[kind]++;
+		r->last[kind] = *first;
+	}
 }
 
 /* pool: bytes of the VMM's pool; 0: as the technique wants. */
