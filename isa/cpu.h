@@ -127,6 +127,24 @@ enum cpu_stop { /* why an engine came back */
 	CPU_STOP_REQUEST, /* a port asked the machine to stop (debug exit, VMM panic) */
 };
 
+/* How a delivery or an IRET went, kept for when all is so again (isa/transfer_memo.c). `decided`: the bits of the mode key that follow from it. */
+enum { GATE_MEMOS = 32, RETURN_MEMOS = 8 };
+struct gate_memo {
+	uint32_t key;           /* vector, privilege and mode: gate_key(); 0: empty */
+	uint32_t flags_cleared, decided, mode_key;
+	uint64_t gate[2], code, stack; /* bytes of the gate (in long mode 16), and of the descriptors of the handler's code and stack */
+	uint64_t rip;
+	struct segment cs, ss;
+	uint8_t cpl, tss;       /* tss: offset of the stack pointer in the TSS; 0: it is not looked at */
+	bool loads_ss;
+};
+struct return_memo {
+	uint64_t key;           /* selectors, privilege and mode: return_key(); 0: empty */
+	uint32_t decided, mode_key;
+	uint64_t code, stack;   /* stack 0: no descriptor is read */
+	struct segment cs, ss;
+};
+
 struct uop;
 struct block;
 
@@ -184,6 +202,9 @@ struct cpu {
 	struct block_cache *blocks;
 	struct unknown_opcodes *unknown; /* counts of opcodes outside the subset, by name */
 	struct event_filter filter; /* of `events`, where emitted code reaches it */
+	struct gate_memo gate_memo[GATE_MEMOS];
+	struct return_memo return_memo[RETURN_MEMOS];
+	bool no_memos;            /* none are made: the reference engine works everything out */
 	uint64_t user_calls;      /* sum over the system calls of user programs of a hash of their registers (isa/user_calls.h) */
 	uint64_t emulated;        /* instructions that a VMM carried out or trapped: Popek and Goldberg's efficiency */
 };

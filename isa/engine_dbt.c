@@ -179,8 +179,8 @@ static void stub_quick(struct dbt *d, struct emit *e)
 	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)dbt_quick);
 	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
-	for (unsigned r = 0; r < REG_COUNT; r++) /* what C may change; and a quick form itself changes RCX and R11 only, while temporaries end with their instruction */
-		if (r == REG_CX || r == REG_R11 || (r < REG_T0 && !stub_survives(dbt_host[r])))
+	for (unsigned r = 0; r < REG_COUNT; r++) /* what C may change; and a quick form itself changes RCX, R11 and RSP only, while temporaries end with their instruction */
+		if (r == REG_CX || r == REG_R11 || r == REG_SP || (r < REG_T0 && !stub_survives(dbt_host[r])))
 			stub_register(e, OP_LOAD, r);
 	emit_op(e, 8, OP_LOAD, DBT_FAST, DBT_FIELD(mem.table));
 	emit_pop(e, DBT_BUDGET);

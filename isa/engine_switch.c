@@ -118,5 +118,7 @@ static void switch_go_observed(struct cpu *cpu, const struct uop *first) { switc
 void switch_run(struct cpu *cpu);
 void switch_run(struct cpu *cpu)
 {
+	cpu->no_memos = true;
 	engine_run(cpu, switch_go_plain, switch_go_observed);
+	cpu->no_memos = false;
 }

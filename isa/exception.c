@@ -37,19 +37,6 @@ static _Noreturn void raise_idt(struct cpu *cpu, enum vector v, unsigned vector)
 }
 
 /* ---------------------------------------------------------------- one delivery */
-struct delivery {
-	unsigned vector;
-	int64_t error;  /* -1: none */
-	bool soft;      /* INT n, INT3, INTO: the gate's DPL counts */
-	bool fault;     /* the frame's RF is set: SDM 3B 17.3.1.1 */
-	uint64_t rip;   /* to be saved */
-};
-
-static uint32_t delivery_flags(const struct cpu *cpu, const struct delivery *d)
-{
-	return cpu_eflags(cpu) | (d->fault ? FLAG_RF : 0);
-}
-
 /* SDM 2A INT, "REAL-ADDRESS-MODE": the vector table of four-byte far pointers. */
 static void deliver_real(struct cpu *cpu, const struct delivery *d)
 {
@@ -68,13 +55,6 @@ static void deliver_real(struct cpu *cpu, const struct delivery *d)
 	transfer_finish(cpu, cpu->cpl);
 }
 
-struct gate {
-	unsigned type;
-	uint16_t selector;
-	uint64_t offset;
-	unsigned ist; /* long mode */
-};
-
 /* Reads the IDT entry and checks everything that needs no other descriptor: SDM 2A INT, "PROTECTED-MODE" and "IA-32e-MODE". */
 static struct gate gate_read(struct cpu *cpu, const struct delivery *d)
 {
@@ -92,9 +72,10 @@ static struct gate gate_read(struct cpu *cpu, const struct delivery *d)
 		raise_idt(cpu, VEC_GP, d->vector);
 	if (!descriptor_present(raw))
 		raise_idt(cpu, VEC_NP, d->vector);
-	struct gate g = { .type = type, .selector = gate_selector(raw), .offset = gate_offset_low(raw) };
+	struct gate g = { .type = type, .selector = gate_selector(raw), .offset = gate_offset_low(raw), .raw = { raw } };
 	if (long_mode) {
-		g.offset |= memory_get(cpu, at + 8, 8, true) << 32;
+		g.raw[1] = memory_get(cpu, at + 8, 8, true);
+		g.offset |= g.raw[1] << 32;
 		g.ist = raw >> 32 & 7;
 	}
 	if (type == TYPE_INT16 || type == TYPE_TRAP16)
@@ -141,6 +122,7 @@ static struct stack gate_stack(struct cpu *cpu, const struct gate *g, unsigned c
 static void deliver_gate(struct cpu *cpu, const struct delivery *d, const struct gate *g)
 {
 	unsigned cpl, from = cpu->cpl, size = cpu_long_mode(cpu) ? 8 : g->type == TYPE_INT16 || g->type == TYPE_TRAP16 ? 2 : 4;
+	uint32_t key = gate_key(cpu, d);
 	struct segment cs = gate_code(cpu, g, &cpl);
 	struct stack s = gate_stack(cpu, g, cpl);
 	bool with_ss = cpl != from || size == 8;
@@ -165,9 +147,9 @@ static void deliver_gate(struct cpu *cpu, const struct delivery *d, const struct
 	cpu->seg[SEG_CS] = cs;
 	cpu->cpl = (uint8_t)cpl;
 	cpu->rip = g->offset;
-	bool interrupt_gate = !(g->type & 1);
-	eflags_write(cpu, 0, FLAG_TF | FLAG_NT | FLAG_VM | FLAG_RF | (interrupt_gate ? FLAG_IF : 0));
+	eflags_write(cpu, 0, gate_flags_cleared(g));
 	transfer_finish(cpu, from);
+	gate_remember(cpu, key, g);
 }
 
 static void deliver_protected(struct cpu *cpu, const struct delivery *d, const struct gate *g)
@@ -182,6 +164,8 @@ static void deliver_protected(struct cpu *cpu, const struct delivery *d, const s
 static bool deliver_try(struct cpu *cpu, const struct delivery *d, const struct gate *g)
 {
 	jmp_buf here, *outer = cpu->escape;
+	if (!g && gate_repeat(cpu, d))
+		return true;
 	cpu->escape = &here;
 	if (setjmp(here)) {
 		cpu->escape = outer;
@@ -304,6 +288,8 @@ void exception_soft(struct cpu *cpu, unsigned vector)
 	cpu->soft_start = cpu_insn_start(cpu);
 	exception_announce(cpu, &d, false, 0);
 	if (cpu->vmm.deliver && cpu->vmm.deliver(cpu->vmm.self, cpu, vector, -1, true, false, 0))
+		return;
+	if (gate_repeat(cpu, &d))
 		return;
 	struct gate g = { .type = TYPE_TASK_GATE };
 	bool protected = cpu_protected(cpu);

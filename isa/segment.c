@@ -125,8 +125,9 @@ void segment_load(struct cpu *cpu, enum segment_name seg, uint16_t selector)
 	cpu_mode_update(cpu);
 }
 
-void segment_drop_inner(struct cpu *cpu, unsigned cpl)
+bool segment_drop_inner(struct cpu *cpu, unsigned cpl)
 {
+	bool dropped = false;
 	static const uint8_t data[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };
 	for (unsigned i = 0; i < 4; i++) {
 		struct segment *s = &cpu->seg[data[i]];
@@ -136,8 +137,10 @@ void segment_drop_inner(struct cpu *cpu, unsigned cpl)
 			/* The base survives: SDM 2B RET only marks the register unusable; 64-bit code goes on using the base of FS and GS. */
 			s->selector = 0;
 			s->attributes = SEGA_UNUSABLE;
+			dropped = true;
 		}
 	}
+	return dropped;
 }
 
 void segment_set_flat(struct cpu *cpu, enum segment_name seg, uint16_t selector, unsigned dpl, bool code, unsigned code_size)

@@ -26,39 +26,13 @@ static uint64_t stack_linear(struct cpu *cpu, const struct stack *s, uint64_t of
 	return (s->ss.base + offset) & 0xffffffff;
 }
 
-/*
- * Values of `size` bytes on the stack, all of them served by the fast table: `bytes` bytes from offset `low`, in one page or two. real[0]: NULL: they must be looked at one by one;
- * else the value at `at` is at real[at >= split] + at.
- */
-struct stack_window {
-	uint8_t *real[2];
-	uint64_t linear;
-	unsigned split;
-};
-
 static inline bool stack_window_open(struct cpu *cpu, const struct stack *s, uint64_t low, unsigned bytes, unsigned size, bool write, struct stack_window *w)
 {
-	w->linear = low;
-	if (!s->flat) {
-		if (low + bytes - 1 > s->mask || !segment_fits(&s->ss, low, bytes))
-			return false;
-		w->linear = (s->ss.base + low) & 0xffffffff;
-	}
-	unsigned room = 4096 - (unsigned)(w->linear & 4095);
-	w->split = room < bytes ? room : bytes;
-	w->real[0] = memory_quick(cpu, w->linear, w->split, write, s->supervisor);
-	if (w->split == bytes || !w->real[0])
-		return w->real[0] && (!s->flat || cpu_canonical(cpu, low));
-	w->real[1] = memory_quick(cpu, w->linear + room, bytes - room, write, s->supervisor);
-	if (!w->real[1] || room % size || (s->flat ? !cpu_canonical(cpu, low) || !cpu_canonical(cpu, low + bytes - 1) : w->linear + bytes - 1 > 0xffffffff))
+	if (s->flat)
+		return stack_window_map(cpu, low, bytes, size, write, s->supervisor, true, w);
+	if (low + bytes - 1 > s->mask || !segment_fits(&s->ss, low, bytes))
 		return false;
-	w->real[1] -= room;
-	return true;
-}
-
-static inline uint8_t *stack_window_at(const struct stack_window *w, unsigned at)
-{
-	return w->real[at >= w->split] + at;
+	return stack_window_map(cpu, (s->ss.base + low) & 0xffffffff, bytes, size, write, s->supervisor, false, w);
 }
 
 void stack_reserve(struct cpu *cpu, const struct stack *s, unsigned count, unsigned size)

@@ -350,16 +350,17 @@ static void iret_protected(struct cpu *cpu, const struct sys_operands *o, struct
 		return_pop_stack(cpu, s, r, o->size);
 	code_offset_check(cpu, &r->cs, r->offset);
 	/* By the privilege before the return; then the mode, so that EV_STATE says both at once. */
-	uint32_t mask = eflags_mask(cpu, o->size);
-	if (cpu->cpl == 0 && o->size != 2)
-		mask |= FLAG_VIF | FLAG_VIP;
-	eflags_write(cpu, flags, mask);
+	uint64_t key = return_key(cpu, r->selector, r->ss_selector);
+	eflags_write(cpu, flags, iret_mask(cpu, o->size));
 	return_commit(cpu, r, s, 0);
+	return_remember(cpu, key, o->size, r->outer);
 }
 
 void sys_iret(struct cpu *cpu, const struct sys_operands *o)
 {
 	if (sensitive_event(cpu, SENS_IRET, 0, 0, false))
+		return;
+	if (return_repeat(cpu, o->size))
 		return;
 	if (cpu_protected(cpu) && cpu->eflags & FLAG_NT) {
 		iret_task(cpu);

@@ -26,8 +26,7 @@ void tss_stack(struct cpu *cpu, unsigned cpl, unsigned ist, uint16_t *ss, uint64
 {
 	const struct segment *tr = &cpu->tr;
 	unsigned width = cpu_long_mode(cpu) ? 8 : tr->attributes & 8 ? 4 : 2;
-	/* 64-bit TSS, figure 7-11: RSP0..2 at 4, IST1..7 at 36. Others: back link, then pairs of (E)SP and SS. */
-	unsigned offset = width == 8 ? (ist ? 36 + (ist - 1) * 8 : 4 + cpl * 8) : width + cpl * 2 * width;
+	unsigned offset = tss_stack_offset(width, cpl, ist);
 	unsigned bytes = width == 8 ? 8 : width + 2;
 	if (tr->attributes & SEGA_UNUSABLE || offset + bytes - 1 > tr->limit)
 		raise_selector(cpu, VEC_TS, tr->selector);

@@ -72,11 +72,18 @@ static inline struct segment segment_flat_data(uint16_t selector, unsigned dpl)
 }
 /* Real-address mode: base = selector * 16, the rest of the hidden part stays. */
 void segment_load_real(struct cpu *cpu, enum segment_name seg, uint16_t selector);
-/* After a return to an outer ring: data segments that `cpl` may not use become null (SDM 2B RET). */
-void segment_drop_inner(struct cpu *cpu, unsigned cpl);
+/* After a return to an outer ring: data segments that `cpl` may not use become null (SDM 2B RET). True: there were some. */
+bool segment_drop_inner(struct cpu *cpu, unsigned cpl);
 
 /* ---- faults with a selector (isa/exception.c) ---- */
 _Noreturn void raise_selector(struct cpu *cpu, enum vector v, uint16_t selector);
+
+/* 48-bit, or with CR4.LA57 57-bit, canonical form (SDM 1 3.3.7.1). */
+static inline bool cpu_canonical(const struct cpu *cpu, uint64_t a)
+{
+	unsigned shift = cpu->cr4 & CR4_LA57 ? 7 : 16;
+	return (uint64_t)((int64_t)(a << shift) >> shift) == a;
+}
 
 /* ---- stacks (isa/stack.c) ---- */
 struct stack {
@@ -101,9 +108,36 @@ void stack_pop_all(struct cpu *cpu, struct stack *s, uint64_t *value, unsigned c
 /* Writes the stack pointer register by the stack's width. */
 void stack_commit(struct cpu *cpu, const struct stack *s);
 
+/*
+ * Values of `size` bytes on the stack, all of them served by the fast table: `bytes` bytes from address `linear` on, in one page or two. The value at `at` is at real[at >= split] + at.
+ */
+struct stack_window {
+	uint8_t *real[2];
+	uint64_t linear;
+	unsigned split;
+};
+/* False: they must be looked at one by one. flat: as in struct stack. */
+static inline __attribute__((always_inline)) bool stack_window_map(struct cpu *cpu, uint64_t linear, unsigned bytes, unsigned size, bool write, bool supervisor, bool flat, struct stack_window *w)
+{
+	unsigned room = 4096 - (unsigned)(linear & 4095);
+	w->linear = linear;
+	w->split = room < bytes ? room : bytes;
+	w->real[0] = memory_quick(cpu, linear, w->split, write, supervisor);
+	if (!w->real[0] || (flat && !cpu_canonical(cpu, linear)))
+		return false;
+	if (w->split == bytes)
+		return true;
+	w->real[1] = memory_quick(cpu, linear + room, bytes - room, write, supervisor);
+	if (!w->real[1] || room % size || (flat ? !cpu_canonical(cpu, linear + bytes - 1) : linear + bytes - 1 > 0xffffffff))
+		return false;
+	w->real[1] -= room;
+	return true;
+}
+static inline uint8_t *stack_window_at(const struct stack_window *w, unsigned at) { return w->real[at >= w->split] + at; }
+
 /* ---- quick forms (uop.h) ---- */
 enum { FLAGS_SYSRET = 0x3c7fd7 }; /* what SYSRET takes from R11: SDM 2B SYSRET */
-sys_quick_fn quick_syscall, quick_sysret, quick_swapgs;
+sys_quick_fn quick_syscall, quick_sysret, quick_swapgs, quick_int_n, quick_iret;
 /* No events are wanted, and neither this instruction nor a change of the privilege level has a hook. */
 static inline bool quick_allowed(const struct cpu *cpu, enum sensitive what)
 {
@@ -121,12 +155,6 @@ static inline __attribute__((always_inline)) void quick_finish(struct cpu *cpu, 
 }
 
 /* ---- the rest ---- */
-/* 48-bit, or with CR4.LA57 57-bit, canonical form (SDM 1 3.3.7.1). */
-static inline bool cpu_canonical(const struct cpu *cpu, uint64_t a)
-{
-	unsigned shift = cpu->cr4 & CR4_LA57 ? 7 : 16;
-	return (uint64_t)((int64_t)(a << shift) >> shift) == a;
-}
 static inline bool cpu_code64(const struct cpu *cpu) { return cpu->code_size == 8; }
 static inline unsigned cpu_iopl(const struct cpu *cpu) { return cpu->eflags >> 12 & 3; }
 
@@ -166,6 +194,49 @@ static inline bool ring0_or_failed(struct cpu *cpu, enum sensitive what, uint64_
 	privilege_failed(cpu, what, addr, value);
 	return false;
 }
+/* What IRET may change beyond popf: at CPL 0 the virtual flags, too (SDM 2A IRET). */
+static inline uint32_t iret_mask(const struct cpu *cpu, unsigned size)
+{
+	return eflags_mask(cpu, size) | (cpu->cpl == 0 && size != 2 ? FLAG_VIF | FLAG_VIP : 0);
+}
+
+/* ---- deliveries (isa/exception.c) ---- */
+struct delivery {
+	unsigned vector;
+	int64_t error;  /* -1: none */
+	bool soft;      /* INT n, INT3, INTO: the gate's DPL counts */
+	bool fault;     /* the frame's RF is set: SDM 3B 17.3.1.1 */
+	uint64_t rip;   /* to be saved */
+};
+static inline uint32_t delivery_flags(const struct cpu *cpu, const struct delivery *d)
+{
+	return cpu_eflags(cpu) | (d->fault ? FLAG_RF : 0);
+}
+
+struct gate {
+	unsigned type;
+	uint16_t selector;
+	uint64_t offset;
+	unsigned ist;    /* long mode */
+	uint64_t raw[2]; /* raw[1]: in long mode */
+};
+/* The flags that a handler starts without; an interrupt gate takes IF, a trap gate leaves it. */
+static inline uint32_t gate_flags_cleared(const struct gate *g)
+{
+	return FLAG_TF | FLAG_NT | FLAG_VM | FLAG_RF | (g->type & 1 ? 0 : FLAG_IF);
+}
+
+/* ---- what has been taken before (isa/transfer_memo.c) ---- */
+/* Delivers as the same delivery went before; false: it has not been seen, or not so, and nothing has been done. */
+bool gate_repeat(struct cpu *cpu, const struct delivery *d);
+/* Keeps how a delivery through `g` went, which is over. key: gate_key() from before it. */
+void gate_remember(struct cpu *cpu, uint32_t key, const struct gate *g);
+uint32_t gate_key(const struct cpu *cpu, const struct delivery *d);
+/* The same for IRET of an operand size, by its frame's selectors. outer: SS was popped; else `ss` is 0. */
+bool return_repeat(struct cpu *cpu, unsigned size);
+void return_remember(struct cpu *cpu, uint64_t key, unsigned size, bool outer);
+uint64_t return_key(const struct cpu *cpu, uint16_t cs, uint16_t ss);
+
 /* Delivers INT n, INT3, INTO inside their sys_fn. A fault of the delivery is raised as the instruction's own. */
 void exception_soft(struct cpu *cpu, unsigned vector);
 
@@ -178,6 +249,13 @@ void task_switch(struct cpu *cpu, uint16_t selector, enum task_source why, int64
 void task_switch_instruction(struct cpu *cpu, uint16_t selector, enum task_source why);
 /* Stack pointer and SS for a more privileged level from the TSS (SDM 3A 7.2.1, 8.7.7). Long mode: only *sp; ist 1..7 takes that entry. Raises #TS. */
 void tss_stack(struct cpu *cpu, unsigned cpl, unsigned ist, uint16_t *ss, uint64_t *sp);
+/* Where in a TSS of this register width the pointer is. 64-bit TSS, SDM 3A figure 7-11: RSP0..2 at 4, IST1..7 at 36. Others: back link, then pairs of (E)SP and SS. */
+static inline unsigned tss_stack_offset(unsigned width, unsigned cpl, unsigned ist)
+{
+	if (width == 8)
+		return ist ? 36 + (ist - 1) * 8 : 4 + cpl * 8;
+	return width + cpl * 2 * width;
+}
 
 /* What WRMSR of EFER would accept (isa/control.c). */
 bool efer_valid(const struct cpu *cpu, uint64_t value);

@@ -66,7 +66,7 @@ extern uop_fn *const uop_threaded_observed[UOP_COUNT]; /* events, and the VMM's 
 typedef void uop_help_fn(struct cpu *cpu, const struct uop *u);
 
 /* The common case of a system instruction, with nobody watching: does all of it, or returns false and has changed nothing. Runs before the block is settled: it looks at
- * neither icount nor budget, raises nothing, calls no port, and changes no general register but RCX and R11 (the translator has the others in real ones). */
+ * neither icount nor budget, raises nothing, calls no port, and changes no general register but RCX, R11 and RSP (the translator has the others in real ones). */
 typedef bool sys_quick_fn(struct cpu *cpu, const struct uop *u, const struct sys_operands *o);
 /* The quick form of a system instruction, or NULL. */
 sys_quick_fn *sys_quick_find(sys_fn *fn);

@@ -24,7 +24,8 @@ uint64_t cpu_insn_start(const struct cpu *cpu)
 /* ---- system instructions ---- */
 sys_quick_fn *sys_quick_find(sys_fn *fn)
 {
-	static const struct { sys_fn *fn; sys_quick_fn *quick; } rows[] = { { sys_syscall, quick_syscall }, { sys_sysret, quick_sysret }, { sys_swapgs, quick_swapgs } };
+	static const struct { sys_fn *fn; sys_quick_fn *quick; } rows[] = { { sys_syscall, quick_syscall }, { sys_sysret, quick_sysret }, { sys_swapgs, quick_swapgs },
+		{ sys_int_n, quick_int_n }, { sys_iret, quick_iret } };
 	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (rows[i].fn == fn)
 			return rows[i].quick;
