@@ -138,6 +138,7 @@ struct dbt_site { /* a slow path, out of line */
 	uint8_t *from, *back;    /* the jump to it; where it goes on (writable mapping) */
 	uint8_t *hit;            /* SITE_OBSERVE: and where with cx = addend */
 	const struct uop *u;
+	unsigned uops;           /* from u on: one, or those of a run */
 	struct dbt_recipe recipe; /* the flags there */
 	uint32_t xmm;            /* translation.xmm and .fp where it goes on */
 	bool fp;
@@ -167,6 +168,10 @@ bool dbt_translate(struct cpu *cpu, struct dbt *d, struct block *b);
 /* Each emits one micro-op, or returns false when it has no emitter: then the C function is called. */
 bool dbt_emit_alu(struct translation *t, const struct uop *u);
 bool dbt_emit_memory(struct translation *t, const struct uop *u);
+/* How many pushes, or pops (and the load of a return), follow on each other from u on; fewer than two, or observed: 0. And all of them with one look into the fast table: what is not in one
+ * page there, the C functions do one by one. */
+unsigned dbt_stack_run(const struct translation *t, const struct uop *u);
+void dbt_emit_stack_run(struct translation *t, const struct uop *u, unsigned n);
 bool dbt_emit_sse(struct translation *t, const struct uop *u);
 /* The common case of a system instruction that ends its block, if it has an emitter here, and the way to the next block; falls through where C must do it. */
 void dbt_emit_system(struct translation *t, const struct uop *u, const struct cpu *cpu);

@@ -27,14 +27,14 @@ struct dbt_site *dbt_emit_site(struct translation *t, enum dbt_site_kind kind, c
 		t->e->full = true;
 	else
 		t->sites++;
-	*s = (struct dbt_site){ .kind = kind, .from = from, .u = u, .recipe = t->recipe };
+	*s = (struct dbt_site){ .kind = kind, .from = from, .u = u, .uops = 1, .recipe = t->recipe };
 	return s;
 }
 
 void dbt_emit_slow(struct translation *t, const struct uop *u, uint8_t *from) { dbt_emit_site(t, SITE_UOP, u, from); }
 
-/* Looks ax up in the fast table; r9 + cx = the entry. Misses go to the slow path. */
-static void memory_look(struct translation *t, const struct uop *u, unsigned bytes, size_t column)
+/* Looks ax up in the fast table; r9 + cx = the entry. Misses go to the slow path, which is returned. */
+static struct dbt_site *memory_look(struct translation *t, const struct uop *u, unsigned bytes, size_t column)
 {
 	struct emit *e = t->e;
 	emit_op(e, 4, OP_LOAD, HOST_CX, emit_register(HOST_AX));
@@ -44,7 +44,7 @@ static void memory_look(struct translation *t, const struct uop *u, unsigned byt
 	emit_alu_imm(e, 8, ALU_AND, emit_register(HOST_DX), -4096);
 	emit_alu(e, 8, ALU_OR, HOST_DX, DBT_FIELD(mem.tag));
 	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_indexed(DBT_FAST, HOST_CX, 0, (int32_t)column));
-	dbt_emit_slow(t, u, emit_jump_if(e, CC_NZ));
+	return dbt_emit_site(t, SITE_UOP, u, emit_jump_if(e, CC_NZ));
 }
 
 void dbt_emit_event(struct translation *t, uint64_t word)
@@ -154,14 +154,11 @@ static void memory_load(struct translation *t, const struct uop *u, const struct
 }
 
 /* ---- stores ---- */
-static void memory_store(struct translation *t, const struct uop *u, const struct dbt_row *row)
+static void store_value(struct translation *t, const struct uop *u, const struct dbt_row *row, struct emit_place to)
 {
 	struct emit *e = t->e;
-	unsigned f = row->family, size = row->bytes;
-	bool push = f == FAMILY_push64 || f == FAMILY_push32 || f == FAMILY_pushi64 || f == FAMILY_pushi32;
+	unsigned f = row->family, size = row->bytes, scratch = to.base == HOST_DX ? HOST_AX : HOST_DX;
 	bool immediate = (f >= FAMILY_sti8 && f <= FAMILY_sti64) || f == FAMILY_pushi64 || f == FAMILY_pushi32;
-	struct emit_place to = memory_find(t, u, row->shape == SHAPE_QUIET ? EV_NONE : EV_STORE, size);
-	unsigned scratch = to.base == HOST_DX ? HOST_AX : HOST_DX;
 	if (immediate && (size < 8 || u->imm == (uint64_t)(int64_t)(int32_t)u->imm)) {
 		emit_store_imm(e, size, to, (int32_t)u->imm);
 	} else {
@@ -169,8 +166,65 @@ static void memory_store(struct translation *t, const struct uop *u, const struc
 			emit_mov_imm(e, scratch, u->imm);
 		emit_op(e, size, OP_STORE, immediate ? scratch : dbt_read(t, u->b, scratch), to);
 	}
-	if (push)
-		emit_op(e, size, OP_LEA, dbt_host[REG_SP], emit_memory(dbt_host[REG_SP], -(int32_t)size));
+}
+
+static bool is_push(unsigned family) { return family == FAMILY_push64 || family == FAMILY_push32 || family == FAMILY_pushi64 || family == FAMILY_pushi32; }
+
+static void memory_store(struct translation *t, const struct uop *u, const struct dbt_row *row)
+{
+	unsigned size = row->bytes;
+	store_value(t, u, row, memory_find(t, u, row->shape == SHAPE_QUIET ? EV_NONE : EV_STORE, size));
+	if (is_push(row->family))
+		emit_op(t->e, size, OP_LEA, dbt_host[REG_SP], emit_memory(dbt_host[REG_SP], -(int32_t)size));
+}
+
+/* ---- pushes behind each other, or pops: looked up once ---- */
+enum { STACK_RUN_MOST = 16 };
+
+static bool run_member(const struct dbt_row *row, const struct dbt_row *first, const struct uop *u)
+{
+	bool push = is_push(first->family), pop = row->family == FAMILY_pop64 || row->family == FAMILY_pop32;
+	if (row->form != first->form || row->bytes != first->bytes || u->a != REG_SP || u->disp != (push ? -(int32_t)row->bytes : 0))
+		return false;
+	return push ? is_push(row->family) && u->b != REG_SP : pop && u->dst != REG_SP;
+}
+
+unsigned dbt_stack_run(const struct translation *t, const struct uop *u)
+{
+	const struct dbt_row *first = &t->rows[u->op], *last;
+	unsigned n = 0;
+	if (t->observed || first->shape == SHAPE_END || (!is_push(first->family) && first->family != FAMILY_pop64 && first->family != FAMILY_pop32))
+		return 0;
+	while (n < STACK_RUN_MOST && run_member(&t->rows[u[n].op], first, &u[n]))
+		n++;
+	last = &t->rows[u[n].op]; /* RET reads without moving the stack pointer yet */
+	if (n && !is_push(first->family) && (last->family == FAMILY_ld64 || last->family == FAMILY_ld32) && last->form == first->form && last->bytes == first->bytes && u[n].a == REG_SP &&
+		u[n].disp == 0 && u[n].dst != REG_SP)
+		n++;
+	return n < 2 ? 0 : n;
+}
+
+void dbt_emit_stack_run(struct translation *t, const struct uop *u, unsigned n)
+{
+	struct emit *e = t->e;
+	unsigned size = t->rows[u->op].bytes;
+	bool push = is_push(t->rows[u->op].family);
+	int32_t bytes = (int32_t)(n * size), moved = push ? -bytes : t->rows[u[n - 1].op].family == FAMILY_ld64 || t->rows[u[n - 1].op].family == FAMILY_ld32 ? bytes - (int32_t)size : bytes;
+	t->live = LIVE_NONE;
+	emit_op(e, size, OP_LEA, HOST_AX, emit_memory(dbt_host[REG_SP], push ? -bytes : 0));
+	memory_look(t, u, (unsigned)bytes, push ? offsetof(struct fast_entry, write) : offsetof(struct fast_entry, read))->uops = n;
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_indexed(DBT_FAST, HOST_CX, 0, offsetof(struct fast_entry, addend)));
+	for (unsigned i = 0; i < n; i++) {
+		struct emit_place at = emit_indexed(HOST_AX, HOST_CX, 0, (int32_t)((push ? n - 1 - i : i) * size));
+		unsigned to = dbt_target(u[i].dst, HOST_DX);
+		if (push) {
+			store_value(t, &u[i], &t->rows[u[i].op], at);
+		} else {
+			emit_op(e, size, OP_LOAD, to, at);
+			dbt_written(t, u[i].dst, to);
+		}
+	}
+	emit_op(e, size, OP_LEA, dbt_host[REG_SP], emit_memory(dbt_host[REG_SP], moved));
 }
 
 /* ---- XMM ---- */

@@ -283,6 +283,28 @@ bool dbt_emits(unsigned op)
 	return row->shape != SHAPE_END && (row->shape != SHAPE_PLAIN || dbt_emits_alu(op) || op == UOP_sse || (op >= UOP_x_mov && op <= UOP_x_to_gpr));
 }
 
+/* Slow paths since `first` complete what they are for and go on behind it. */
+static void translate_back(struct translation *t, unsigned first)
+{
+	for (unsigned i = first; i < t->sites; i++)
+		if (t->site[i].kind == SITE_UOP || t->site[i].kind == SITE_OBSERVE)
+			t->site[i].back = t->e->at, t->site[i].xmm = t->xmm, t->site[i].fp = t->fp;
+}
+
+/* Pushes or pops that follow on each other; returns how many. */
+static unsigned translate_run(struct translation *t, const struct uop *u)
+{
+	unsigned n = dbt_stack_run(t, u), first = t->sites;
+	if (!n)
+		return 0;
+	for (unsigned i = 0; i < n; i++)
+		if (translate_loses(t, &u[i]))
+			dbt_flush_flags(t);
+	dbt_emit_stack_run(t, u, n);
+	translate_back(t, first);
+	return n;
+}
+
 static void translate_uop(struct translation *t, const struct uop *u)
 {
 	unsigned facts = uop_facts[u->op], first = t->sites;
@@ -290,9 +312,7 @@ static void translate_uop(struct translation *t, const struct uop *u)
 	if (loses && !over)
 		dbt_flush_flags(t);
 	if (dbt_emit_alu(t, u) || dbt_emit_memory(t, u) || dbt_emit_sse(t, u)) {
-		for (unsigned i = first; i < t->sites; i++) /* slow paths complete the micro-op and go on behind it */
-			if (t->site[i].kind == SITE_UOP || t->site[i].kind == SITE_OBSERVE)
-				t->site[i].back = t->e->at, t->site[i].xmm = t->xmm, t->site[i].fp = t->fp;
+		translate_back(t, first);
 		if (loses && over && t->recipe.pending && !(facts & FACT_SETS)) { /* nobody will ask */
 			t->recipe.pending = false;
 			t->flags = -1;
@@ -310,12 +330,15 @@ static void translate_uop(struct translation *t, const struct uop *u)
 		t->flags = -1;
 }
 
-/* The micro-op by its C function; what emitted code kept beside it is made again. */
+/* The micro-op, or all of a run, by C functions; what emitted code kept beside them is made again. */
 static void translate_slow(struct translation *t, const struct dbt_site *s)
 {
 	const struct dbt_row *row = &t->rows[s->u->op];
 	dbt_emit_recipe(t, &s->recipe);
-	translate_call(t, s->u, row->slow ? (uint64_t)(uintptr_t)row->slow : translate_address(row->call), true);
+	if (s->uops == 1)
+		translate_call(t, s->u, row->slow ? (uint64_t)(uintptr_t)row->slow : translate_address(row->call), true);
+	for (const struct uop *u = s->u; s->uops > 1 && u < s->u + s->uops; u++)
+		translate_call(t, u, translate_address(t->rows[u->op].call), true);
 	dbt_emit_xmm_again(t, s->xmm);
 	if (s->fp)
 		emit_call_to(t->e, t->d->mxcsr_begin);
@@ -368,8 +391,12 @@ bool dbt_translate(struct cpu *cpu, struct dbt *d, struct block *b)
 	t.recipe.pending = t.last = t.fp = false, t.xmm = 0;
 	const uint8_t *body = translate_entry(&t);
 	const struct uop *u = b->uop;
-	for (; t.rows[u->op].shape != SHAPE_END; u++)
-		translate_uop(&t, u);
+	while (t.rows[u->op].shape != SHAPE_END) {
+		unsigned run = translate_run(&t, u);
+		if (!run)
+			translate_uop(&t, u);
+		u += run ? run : 1;
+	}
 	translate_end(&t, u, cpu);
 	translate_sites(&t);
 	if (d->emit.full) {

@@ -396,6 +396,40 @@ static void test_streams(void)
 	pair_close(&p);
 }
 
+/* Pushes, or pops and a return's load, behind each other, which are looked up together: in one page, over two, in one that is not there; with the stack pointer among them. */
+static void test_stack_runs(void)
+{
+	struct pair p = pair_open(false);
+	for (unsigned i = 0; i < 60 * ROUNDS; i++) {
+		bool wide = i & 1, push = i & 2;
+		unsigned n = 1 + (unsigned)(random_next(&p.seed) % (MOST_UOPS - 3));
+		struct uop u[MOST_UOPS] = { random_uop(&p, random_writer(&p)) };
+		u[0].dst = REG_DX, u[0].a = REG_DI; /* not the address */
+		for (unsigned k = 1; k <= n; k++) {
+			bool immediate = random_next(&p.seed) >> 63, load = !push && k == n && immediate;
+			u[k] = random_uop(&p, wide ? (push ? immediate ? UOP_pushi64_bd : UOP_push64_bd : load ? UOP_ld64_bd : UOP_pop64_bd) :
+				push ? immediate ? UOP_pushi32_bd32 : UOP_push32_bd32 : load ? UOP_ld32_bd32 : UOP_pop32_bd32);
+			u[k].a = REG_SP, u[k].b = random_register(&p), u[k].dst = load ? (unsigned)REG_T0 : random_register(&p);
+			u[k].disp = !push ? 0 : wide ? -8 : -4;
+			if (random_next(&p.seed) % 8)
+				u[k].b = u[k].b == REG_SP ? (unsigned)REG_R9 : u[k].b, u[k].dst = u[k].dst == REG_SP ? (unsigned)REG_R9 : u[k].dst;
+		}
+		u[n + 1] = random_uop(&p, UOP_fall);
+		pair_fill(&p);
+		uint64_t at = 0x2000 + random_next(&p.seed) % 0x8000, absent = ~0ull;
+		if (i & 4)
+			at = (at & ~0xfffull) + random_next(&p.seed) % 100 - 50;
+		if (random_next(&p.seed) % 8 == 0)
+			absent = (at - 40 + random_next(&p.seed) % 80) & ~0xfffull;
+		p.want->cpu.reg[REG_SP] = p.got->cpu.reg[REG_SP] = at;
+		if (i % 5 == 0 || absent != ~0ull)
+			flat_set_absent(&p.want->port, &p.want->cpu, absent), flat_set_absent(&p.got->port, &p.got->cpu, absent);
+		pair_check(&p, u, n + 2, 1);
+	}
+	printf("%lu blocks ", p.cases);
+	pair_close(&p);
+}
+
 /* ---- indirect branches ---- */
 /* To a block that the cache's table knows, to one of another mode, to one that is stale, and to nowhere. */
 static void test_indirect(void)
@@ -689,6 +723,7 @@ int main(void)
 	CU_add_test(s, "streams of micro-ops", test_streams);
 	CU_add_test(s, "loads and stores", test_memory);
 	CU_add_test(s, "loads and stores, with events", test_memory_observed);
+	CU_add_test(s, "pushes and pops behind each other", test_stack_runs);
 	CU_add_test(s, "indirect branches", test_indirect);
 	CU_add_test(s, "targets of calls", test_target);
 	CU_add_test(s, "SSE", test_sse);
