@@ -2,6 +2,7 @@
  * The modelled translation hardware of one processor: first-level arrays for data and instructions, a second level, walk caches.
  */
 #include "tlb_array.h"
+#include "walk_ahead.h"
 #include "walk_filter.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ struct tlb_model {
 	struct tlb_model_config config;
 	struct walk_memory memory; /* only read */
 	struct walk_memo memo;
+	struct walk_ahead ahead;
 	struct tlb_level level[LEVELS];
 	struct walk_filter walk;
 	uint32_t tags;        /* pcid | vpid << 16 now, without what is not tagged */
@@ -286,6 +288,8 @@ static bool model_walk(struct tlb_model *m, const struct paging *p, uint64_t gva
 	if (fault || !paging_walk_plain(p, &m->memory, &m->memo, gva, rq, w, &steps)) {
 		out->faulted = !paging_walk(p, &m->memory, gva, rq, w) || fault;
 		paging_walk_steps(w, &steps);
+	} else {
+		walk_ahead_learn(&m->ahead, p, gva, &steps);
 	}
 	m->fast.stats.walks++;
 	m->fast.stats.walks_faulted += out->faulted;
@@ -411,6 +415,11 @@ void tlb_model_access_slow(struct tlb_model *m, const struct paging *p, uint64_t
 	}
 	if (f.array && !m->config.no_filter && f.slot != UINT32_MAX)
 		tlb_array_filter(f.array, gva, f.slot);
+}
+
+void tlb_model_expect(const struct tlb_model *m, const struct paging *p, uint64_t far, uint64_t near)
+{
+	walk_ahead_fetch(&m->ahead, m->memory.phys, p, far, near);
 }
 
 /* ---- what is left out of the event stream ---- */

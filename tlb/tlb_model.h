@@ -103,6 +103,9 @@ bool tlb_model_stamps(const struct tlb_model *m);
 void tlb_model_access(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, struct tlb_outcome *out);
 /* The same after the filter has been asked in vain. */
 void tlb_model_access_slow(struct tlb_model *m, const struct paging *p, uint64_t gva, enum access access, unsigned event_flags, struct tlb_outcome *out);
+/* These will be accessed: `near` soon, `far` some accesses later. Fetches ahead into the caches of the real processor; changes nothing. */
+void tlb_model_expect(const struct tlb_model *m, const struct paging *p, uint64_t far, uint64_t near);
+enum { TLB_EXPECT_NEAR = 6, TLB_EXPECT_FAR = 12 }; /* events ahead: two to six misses of a guest that goes about at random, some hundred nanoseconds */
 /* EV_TLB_FLUSH. current: the paging now (its pcid, for TLB_FLUSH_PAGE). */
 void tlb_model_flush(struct tlb_model *m, enum tlb_flush kind, unsigned vpid, uint64_t addr, const struct paging *current);
 /* Sets of the first level, as slots of the filter in front of the events (isa/event_filter.h). False: not every access enters a page where a touch of it could be left out. */

@@ -9,6 +9,7 @@
 #include "format.h"
 
 #define NO_BLOCK UINT32_MAX
+#define AHEAD 24 /* events that what a softtlb entry's line takes to come is long */
 #define PROGRESS_EVERY (1u << 20) /* instructions between two looks at the progress function */
 
 struct replay {
@@ -395,6 +396,7 @@ static const struct event *replay_pass_known(struct replay *p, const struct even
 	for (; e < end; e++, to += step) {
 		const struct pass_row *row = &rows[e->kind];
 		uint64_t have, addr = e->addr;
+		__builtin_prefetch(&mem->table[(end - e > AHEAD ? e[AHEAD] : *e).addr >> 12 & mask]);
 		memcpy(&have, (const uint8_t *)&mem->table[addr >> 12 & mask] + row->tag_at, sizeof have);
 		if (have != ((addr & ~0xfffull) | tags[e->flags / EVF_SUPERVISOR & 1]) || (e->flags & row->handled) || (addr & 0xfff) + (e->aux & row->sized) >= row->room)
 			break;

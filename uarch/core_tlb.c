@@ -121,6 +121,8 @@ ALWAYS void events_consume(struct timing *t, const struct paging *p, const struc
 		if (__builtin_expect(event_fast(t, &l, e, stamps), 1))
 			continue;
 		lane_settle(t, &l);
+		if (end - e > TLB_EXPECT_FAR)
+			tlb_model_expect(t->tlb, p, e[TLB_EXPECT_FAR].addr, e[TLB_EXPECT_NEAR].addr);
 		if (e->kind == EV_BLOCK)
 			block_consume(t, p, e, true);
 		else
