@@ -490,6 +490,8 @@ struct block *block_find(struct cpu *cpu)
 		b = block_build(cpu, &at, linear, key, room);
 	if (chained) {
 		b->stamp = block_stamp(cpu);
+		if (*slot != b)
+			dbt_return_cut(*slot);
 		*slot = b;
 	}
 	return b;

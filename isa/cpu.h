@@ -183,6 +183,7 @@ struct cpu {
 	uint32_t mxcsr;
 	uint32_t mxcsr_real;      /* the translator's: the real MXCSR holds the guest's, whose flags are read back before C runs (isa/engine_dbt_sse.c); else 0 */
 	struct x87_image x87;
+	uint64_t real_stack, real_floor; /* the translator's: the real stack pointer that leaving its code needs, and the lowest for one more return address (isa/engine_dbt_return.c) */
 
 	/* ---- ports ---- */
 	struct vmm_port vmm;

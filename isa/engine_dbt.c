@@ -69,7 +69,18 @@ static void stub_load(struct emit *e)
 	emit_op(e, 8, OP_LOAD, DBT_FAST, DBT_FIELD(mem.table));
 }
 
-static const uint8_t stub_saved[] = { HOST_BX, HOST_BP, HOST_12, HOST_13, HOST_14, HOST_15 }; /* SysV ABI, figure 3.4; an even number: the stack stays 8 off a multiple of 16 */
+/* CALL ax, on a stack aligned as the ABI wants it (SysV ABI, 3.2.2): nobody knows how many return addresses are on it. Changes r11, which must have been stored. */
+void dbt_emit_call_c(struct emit *e)
+{
+	emit_op(e, 8, OP_LOAD, HOST_11, emit_register(HOST_SP));
+	emit_alu_imm(e, 8, ALU_AND, emit_register(HOST_SP), -16);
+	emit_push(e, HOST_11);
+	emit_push(e, HOST_11);
+	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX)); /* CALL */
+	emit_pop(e, HOST_SP);
+}
+
+static const uint8_t stub_saved[] = { HOST_BX, HOST_BP, HOST_12, HOST_13, HOST_14, HOST_15 }; /* SysV ABI, figure 3.4 */
 
 static void stub_enter(struct dbt *d, struct emit *e)
 {
@@ -78,6 +89,7 @@ static void stub_enter(struct dbt *d, struct emit *e)
 	for (unsigned i = 0; i < sizeof stub_saved; i++)
 		emit_push(e, stub_saved[i]);
 	emit_op(e, 8, OP_LEA, HOST_BP, emit_memory(HOST_DI, DBT_BIAS));
+	dbt_return_enter(e, HOST_DX);
 	emit_op(e, 8, OP_LOAD, HOST_AX, emit_register(HOST_SI));
 	stub_load(e);
 	emit_op(e, 4, OP_GROUP5, 4, emit_register(HOST_AX)); /* JMP */
@@ -96,6 +108,7 @@ static void stub_exits(struct dbt *d, struct emit *e)
 	d->exit = e->at;
 	stub_store(e);
 	stub_mxcsr(e);
+	emit_op(e, 8, OP_LOAD, HOST_SP, DBT_FIELD(real_stack));
 	for (unsigned i = sizeof stub_saved; i-- > 0;)
 		emit_pop(e, stub_saved[i]);
 	emit_ret(e);
@@ -104,6 +117,7 @@ static void stub_exits(struct dbt *d, struct emit *e)
 	d->exit_end = stub_exit_as(d, e, EXIT_END);
 	d->exit_system = stub_exit_as(d, e, EXIT_SYSTEM);
 	d->exit_last = stub_exit_as(d, e, EXIT_LAST);
+	d->exit_return = stub_exit_as(d, e, EXIT_RETURN);
 	d->exit_stale = e->at; /* ax: the block */
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_AX, offsetof(struct block, pc)));
 	emit_op(e, 8, OP_STORE, HOST_CX, DBT_FIELD(rip));
@@ -120,7 +134,7 @@ static void stub_call_c(struct emit *e)
 	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
 	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_op(e, 8, OP_XCHG, HOST_AX, emit_register(HOST_DX));
-	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX)); /* CALL */
+	dbt_emit_call_c(e);
 	stub_load(e);
 }
 
@@ -131,9 +145,7 @@ static void stub_calls(struct dbt *d, struct emit *e)
 	emit_ret(e);
 	d->call_stop = e->at;
 	emit_push(e, HOST_CX);
-	emit_push(e, HOST_CX);
 	stub_call_c(e);
-	emit_pop(e, HOST_DX);
 	emit_pop(e, HOST_DX);
 	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(block));
 	emit_alu_imm(e, 1, ALU_CMP, emit_memory(HOST_AX, offsetof(struct block, dead)), 0);
@@ -148,23 +160,31 @@ static void stub_calls(struct dbt *d, struct emit *e)
 	stub_exit_as(d, e, EXIT_FINISH);
 }
 
+/* Where the code goes on after a system instruction, and the block that it belongs to; NULL: that is to be looked for. What was called in a mode that a return could mistake for this one is
+ * forgotten. */
+static struct dbt_exit dbt_next(const struct cpu *cpu, const struct block *n)
+{
+	const struct dbt *d = cpu->blocks->dbt;
+	if (!n)
+		return (struct dbt_exit){ (uint64_t)(uintptr_t)(d->exit_resolve + d->emit.to_run), 0 };
+	uint32_t told = cpu->mem.mode_tag[MEMORY_USER] != cpu->mem.mode_tag[MEMORY_SUPERVISOR] ? KEY_USER : 0;
+	bool same = !((n->key ^ cpu->block->key) & ~told);
+	return (struct dbt_exit){ (uint64_t)(uintptr_t)(same ? n->code[d->variant] : d->return_forget[d->variant] + d->emit.to_run), (uint64_t)(uintptr_t)n };
+}
+
 /* A system instruction, the end of its block: where the code goes on, and the block that it belongs to. */
 static struct dbt_exit dbt_system(struct cpu *cpu, const struct uop *u)
 {
-	const struct dbt *d = cpu->blocks->dbt;
-	struct block *n = uop_sys_end_call(cpu, u) ? block_after_system(cpu, true) : NULL;
-	return n ? (struct dbt_exit){ (uint64_t)(uintptr_t)n->code[d->variant], (uint64_t)(uintptr_t)n } : (struct dbt_exit){ (uint64_t)(uintptr_t)(d->exit_resolve + d->emit.to_run), 0 };
+	return dbt_next(cpu, uop_sys_end_call(cpu, u) ? block_after_system(cpu, true) : NULL);
 }
 
 /* The same by its quick form; code 0: it did nothing. The budget and icount are not settled here, and not needed. */
 static struct dbt_exit dbt_quick(struct cpu *cpu, const struct uop *u)
 {
-	const struct dbt *d = cpu->blocks->dbt;
 	const struct uop_sys *s = (const struct uop_sys *)(uintptr_t)u->imm;
 	if (!s->quick(cpu, u, &s->o))
 		return (struct dbt_exit){ 0, 0 };
-	struct block *n = block_at_system_end(cpu); /* the stub looks at the budget as it is; a quick form leaves no shadow */
-	return n ? (struct dbt_exit){ (uint64_t)(uintptr_t)n->code[d->variant], (uint64_t)(uintptr_t)n } : (struct dbt_exit){ (uint64_t)(uintptr_t)(d->exit_resolve + d->emit.to_run), 0 };
+	return dbt_next(cpu, block_at_system_end(cpu)); /* the stub looks at the budget as it is; a quick form leaves no shadow */
 }
 
 static void stub_quick(struct dbt *d, struct emit *e)
@@ -172,18 +192,16 @@ static void stub_quick(struct dbt *d, struct emit *e)
 	d->quick = e->at; /* cx: the micro-op */
 	emit_push(e, HOST_CX);
 	emit_push(e, DBT_BUDGET);
-	emit_push(e, DBT_BUDGET);
 	stub_registers(e, OP_STORE);
 	stub_mxcsr(e);
 	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
 	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)dbt_quick);
-	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
+	dbt_emit_call_c(e);
 	for (unsigned r = 0; r < REG_COUNT; r++) /* what C may change; and a quick form itself changes RCX, R11 and RSP only, while temporaries end with their instruction */
 		if (r == REG_CX || r == REG_R11 || r == REG_SP || (r < REG_T0 && !stub_survives(dbt_host[r])))
 			stub_register(e, OP_LOAD, r);
 	emit_op(e, 8, OP_LOAD, DBT_FAST, DBT_FIELD(mem.table));
-	emit_pop(e, DBT_BUDGET);
 	emit_pop(e, DBT_BUDGET);
 	emit_pop(e, HOST_CX);
 	emit_op(e, 8, OP_TEST, HOST_AX, emit_register(HOST_AX));
@@ -197,15 +215,13 @@ static void stub_quick(struct dbt *d, struct emit *e)
 static void stub_system(struct dbt *d, struct emit *e)
 {
 	d->system = e->at; /* cx: the micro-op */
-	emit_push(e, HOST_CX);
 	stub_store(e);
 	stub_mxcsr(e);
 	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
 	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)dbt_system);
-	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
+	dbt_emit_call_c(e);
 	stub_load(e);
-	emit_pop(e, HOST_CX);
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_DX));
 	emit_op(e, 4, OP_GROUP5, 4, emit_register(HOST_AX)); /* JMP */
 }
@@ -226,13 +242,11 @@ static void stub_keep_call(struct emit *e, uint64_t function, bool sink)
 	static const uint8_t kept[] = { HOST_DX, HOST_SI, HOST_DI, HOST_8, HOST_9, HOST_10, HOST_11 };
 	for (unsigned i = 0; i < sizeof kept; i++)
 		emit_push(e, kept[i]);
-	emit_push(e, HOST_DX);
 	stub_settle(e);
 	emit_op(e, 8, sink ? OP_LOAD : OP_LEA, HOST_DI, sink ? DBT_FIELD(events) : emit_memory(HOST_BP, -DBT_BIAS));
 	emit_op(e, 4, OP_LOAD, HOST_SI, emit_register(HOST_CX));
 	emit_mov_imm(e, HOST_AX, function);
-	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
-	emit_pop(e, HOST_DX);
+	dbt_emit_call_c(e);
 	for (unsigned i = sizeof kept; i-- > 0;)
 		emit_pop(e, kept[i]);
 	emit_ret(e);
@@ -340,7 +354,7 @@ static void stub_sse(struct dbt *d, struct emit *e)
 	emit_shift_imm(e, 4, SHIFT_SHR, emit_register(HOST_SI), 8);
 	emit_alu(e, 8, ALU_ADD, HOST_SI, emit_register(HOST_DI));
 	emit_op(e, 4, OP_MOVZX8, HOST_CX, emit_register(HOST_CX));
-	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX));
+	dbt_emit_call_c(e);
 	for (unsigned i = sizeof kept; i-- > 0;)
 		emit_pop(e, kept[i]);
 	emit_op(e, 1, OP_TEST, HOST_AX, emit_register(HOST_AX));
@@ -374,6 +388,7 @@ void dbt_stubs(struct dbt *d)
 	stub_quick(d, e);
 	stub_sse(d, e);
 	stub_mxcsr_begin(d, e);
+	dbt_return_stubs(d);
 	stub_carry(d, e);
 	stub_flags(d, e);
 	d->call_set_carry = e->at;
@@ -426,6 +441,11 @@ static const struct uop *dbt_leave(struct cpu *cpu, struct dbt_exit x)
 		n = block_after_system(cpu, observed);
 		u = n ? block_enter(cpu, n, observed) : NULL;
 		break;
+	case EXIT_RETURN:
+		u = &b->uop[b->uops - 1];
+		stack_move(cpu, -(u->size + u->imm));
+		u = dbt_table(cpu)[u->op].end(cpu, u);
+		break;
 	case EXIT_FINISH:
 		return dbt_interpret(cpu, (const struct uop *)(uintptr_t)x.value);
 	}
@@ -460,11 +480,11 @@ static struct dbt_exit dbt_enter(struct cpu *cpu, struct dbt *d, const uint8_t *
 {
 	const struct dbt_code *c = cpu->block->dbt[d->variant];
 	if (cpu->budget > 0 || d->variant != DBT_FUNCTIONAL)
-		return d->enter(cpu, code);
+		return dbt_call(cpu, d, code);
 	if (c->link[0].to || c->link[1].to)
 		return (struct dbt_exit){ EXIT_FINISH, (uint64_t)(uintptr_t)cpu->block->uop };
 	cpu->stamp = STAMP_ATTENTION;
-	struct dbt_exit x = d->enter(cpu, code);
+	struct dbt_exit x = dbt_call(cpu, d, code);
 	block_stamp_now(cpu);
 	return x;
 }
@@ -490,13 +510,18 @@ static void dbt_go(struct cpu *cpu, const struct uop *u)
 {
 	struct dbt *d = cpu->blocks->dbt;
 	struct block *from = NULL;
+	struct dbt_link *landing = NULL;
 	dbt_settle(cpu, d);
 	while (u) {
+		uint64_t evictions = d->evictions;
 		const uint8_t *code = dbt_code(cpu, d);
 		if (from)
 			dbt_link(d, from);
+		if (landing && evictions == d->evictions) /* it is still there */
+			dbt_return_link(d, landing, cpu->block, *block_jump_slot(cpu->blocks, cpu->block->pc));
 		struct dbt_exit x = code ? dbt_enter(cpu, d, code) : (struct dbt_exit){ EXIT_FINISH, (uint64_t)(uintptr_t)u };
 		from = cpu->block;
+		landing = x.kind == EXIT_RETURN ? (struct dbt_link *)(uintptr_t)x.value : NULL;
 		u = dbt_leave(cpu, x);
 	}
 	if (from)

@@ -50,6 +50,7 @@ enum dbt_exit_kind { /* why emitted code came back */
 	EXIT_END,                 /* the running block's end micro-op is to be run by its C function */
 	EXIT_ENTER,               /* `value`: a block without code, reached by an indirect branch */
 	EXIT_SYSTEM,              /* a system instruction is done, rip is set, and its next block is not in the table */
+	EXIT_RETURN,              /* a RET has moved the stack pointer, and is to be run by its C function. `value`: the link at the landing that it met, or NULL */
 	EXIT_FINISH,              /* the running block died; `value`: the micro-op to go on with */
 };
 struct dbt_exit { uint64_t kind, value; };
@@ -60,13 +61,16 @@ struct dbt_link { /* a jump out of a translation */
 	uint8_t *site, *out;      /* where its distance is (writable mapping), NULL: there is no such way; where it goes while not linked */
 	struct dbt_code *to;      /* where it goes, or NULL */
 	struct dbt_link *next, **prev; /* the jumps that go there */
+	uint8_t cuts;             /* DBT_RETURN: how often the table held another block, and where it goes when that has been too often */
+	uint8_t *behind;
 };
+enum { DBT_RETURN = 2, DBT_LINKS = 3 }; /* dbt_code.link[]: by way; then where the CALL that ends the block returns to */
 struct dbt_code { /* a translation */
 	struct block *block;      /* NULL: dropped */
 	unsigned variant;
 	const uint8_t *enter, *body; /* where jumps enter it; where the dispatcher does */
-	struct dbt_link link[2];  /* by way */
-	struct dbt_link *in;      /* the jumps that come here */
+	struct dbt_link link[DBT_LINKS];
+	struct dbt_link *in, *returns; /* the jumps that come here; the landings that do, while the cache's table has the block */
 	struct dbt_code *next;    /* of the same region */
 };
 
@@ -77,15 +81,19 @@ struct dbt { /* one a block cache */
 	size_t size;
 	unsigned regions, region; /* the one being filled */
 	struct dbt_code *codes[DBT_REGIONS];
-	uint64_t evictions, translations; /* so far: regions that were emptied for other code; blocks that were translated */
+	uint64_t evictions, translations, landings; /* so far: regions that were emptied for other code; blocks that were translated; landings that were linked */
 	uint64_t generation;      /* of the block cache that the code belongs to */
 	enum dbt_variant variant; /* of what runs now */
 	bool events_on, hook;     /* what observed code was made for */
 	const struct event_filter *filter; /* and that: NULL: every event is written */
-	struct dbt_exit (*enter)(struct cpu *cpu, const uint8_t *code);
+	struct dbt_exit (*enter)(struct cpu *cpu, const uint8_t *code, const uint8_t *empty); /* `empty`: return_empty, to run */
 	/* stubs, in the writable mapping */
 	uint8_t *exit, *exit_chain[2], *exit_stale, *exit_end, *exit_enter, *exit_last, *exit_system;
 	uint8_t *exit_resolve;    /* rip is set, and the next block is to be looked for */
+	uint8_t *exit_return;     /* dx: the link, or 0 */
+	uint8_t *return_lookup[DBT_VARIANTS]; /* a RET to r11 by the cache's table */
+	uint8_t *return_empty[DBT_VARIANTS];  /* the same, where a RET comes that has no CALL */
+	uint8_t *return_forget[DBT_VARIANTS]; /* goes to block cx, and forgets what was called */
 	uint8_t *system;          /* the system instruction of micro-op cx, which ends its block; goes on with the next block */
 	uint8_t *quick;           /* the same by its quick form, where nobody observes */
 	uint8_t *call;            /* calls dx(cpu, cx, ax): a C function of a micro-op */
@@ -99,12 +107,16 @@ struct dbt { /* one a block cache */
 	uint8_t *drain;           /* event_drain(); keeps dx */
 	uint8_t *observe[2];      /* a load, or a store, at ax that the filter does not know, event head in dx: looked up and written. ZF: neither; else cx = addend */
 };
+/* Runs code. */
+static inline struct dbt_exit dbt_call(struct cpu *cpu, const struct dbt *d, const uint8_t *code) { return d->enter(cpu, code, d->return_empty[d->variant] + d->emit.to_run); }
 /* ---- code memory and links (isa/engine_dbt_cache.c) ---- */
 struct dbt *dbt_create(size_t bytes, unsigned regions); /* NULL: no executable memory to be had */
 void dbt_destroy(struct dbt *d); /* NULL is fine */
 /* A cache's translator memory, for tests that want little of it: before the engine first runs. False: none to be had. */
 bool dbt_attach(struct block_cache *c, size_t bytes, unsigned regions);
 void dbt_stubs(struct dbt *d);
+/* CALL ax, a C function, from emitted code, whose stack may be anywhere. Changes r11. */
+void dbt_emit_call_c(struct emit *e);
 /* Drops all translations. `blocks`: their blocks are still there. */
 void dbt_forget(struct dbt *d, bool blocks);
 /* Drops those of dead blocks, which are about to be freed, and what dbt_drop() has left. */
@@ -117,6 +129,22 @@ void dbt_drop(struct dbt *d, struct block *b);
 void dbt_keep(struct dbt *d, struct dbt_code *c);
 /* Points the block's jumps at the translations of the blocks that it is chained to. */
 void dbt_link(struct dbt *d, const struct block *b);
+/* Points a landing at the block that its RET has led to, if that has a translation and the cache's table holds it. */
+void dbt_return_link(struct dbt *d, struct dbt_link *l, const struct block *to, const struct block *in_table);
+/* The table is about to hold another block: landings no longer go to this one. */
+void dbt_return_cut(struct block *b);
+
+struct translation;
+/* ---- calls and returns (isa/engine_dbt_return.c) ---- */
+void dbt_return_stubs(struct dbt *d);
+/* Part of stub_enter(): no CALL is known; `empty`: the register that holds return_empty. Changes cx. */
+void dbt_return_enter(struct emit *e, unsigned empty);
+/* Before a real CALL: a jump away, for dbt_emit_landing(), where there is no room for a return address. */
+uint8_t *dbt_emit_room(struct translation *t);
+/* What is behind the real CALL at `call`. */
+void dbt_emit_landing(struct translation *t, uint8_t *full, const uint8_t *call);
+/* The micro-op `ret`, whose target is where the crack leaves it: false when it is not. */
+bool dbt_emit_ret(struct translation *t, const struct uop *u);
 
 /* Makes dbt.observe for a filter (NULL: none), in front of the blocks. */
 void dbt_emit_observe(struct dbt *d, const struct event_filter *f);
@@ -258,5 +286,20 @@ static inline void dbt_written(struct translation *t, unsigned reg, unsigned in)
 {
 	if (dbt_host[reg] == HOST_NONE)
 		dbt_write(t, reg, in);
+}
+/* cx = what the cache's table has for the offset in a real register; ax = cpu->blocks. */
+static inline void dbt_emit_table(struct emit *e, unsigned pc)
+{
+	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(blocks));
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(pc));
+	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12);
+	emit_alu(e, 4, ALU_XOR, HOST_CX, emit_register(pc));
+	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), JUMP_SLOTS - 1);
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_indexed(HOST_AX, HOST_CX, 3, offsetof(struct block_cache, jump)));
+}
+/* block.code[variant] of the block in a real register. */
+static inline struct emit_place dbt_block_code(unsigned block, unsigned variant)
+{
+	return emit_memory(block, (int32_t)(offsetof(struct block, code) + variant * sizeof(uint8_t *)));
 }
 #endif

@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { RETURN_CUTS = 8 };
+
 /* ---- memory: the same pages twice, once to write and once to run ---- */
 static bool dbt_map(struct dbt *d, size_t bytes)
 {
@@ -78,15 +80,15 @@ static void link_cut(struct dbt_link *l)
 	emit_patch(l->site, l->out);
 }
 
-static void link_make(struct dbt *d, struct dbt_link *l, struct dbt_code *to)
+static void link_make(struct dbt *d, struct dbt_link *l, struct dbt_code *to, struct dbt_link **list)
 {
 	link_cut(l);
 	l->to = to;
-	l->next = to->in;
-	l->prev = &to->in;
-	if (to->in)
-		to->in->prev = &l->next;
-	to->in = l;
+	l->next = *list;
+	l->prev = list;
+	if (*list)
+		(*list)->prev = &l->next;
+	*list = l;
 	emit_patch(l->site, to->enter - d->emit.to_run);
 }
 
@@ -99,19 +101,47 @@ void dbt_link(struct dbt *d, const struct block *b)
 		if (!l->site || l->to == to)
 			continue;
 		if (to)
-			link_make(d, l, to);
+			link_make(d, l, to, &to->in);
 		else
 			link_cut(l);
 	}
 }
 
-/* ---- taking translations away ---- */
-static void code_free(struct dbt *d, struct dbt_code *c, bool blocks)
+void dbt_return_link(struct dbt *d, struct dbt_link *l, const struct block *to, const struct block *in_table)
 {
-	for (unsigned way = 0; way < 2; way++)
-		link_cut(&c->link[way]);
+	struct dbt_code *code = to->dbt[d->variant];
+	if (!code || to != in_table)
+		return;
+	link_make(d, l, code, &code->returns);
+	d->landings++;
+}
+
+/* Offsets that share a slot take turns: patching code for each costs more than the lookup that is saved. */
+void dbt_return_cut(struct block *b)
+{
+	for (unsigned variant = 0; variant < DBT_VARIANTS; variant++)
+		for (struct dbt_link *l = b->dbt[variant] ? b->dbt[variant]->returns : NULL, *next; l; l = next) {
+			next = l->next;
+			if (++l->cuts == RETURN_CUTS)
+				l->out = l->behind;
+			link_cut(l);
+		}
+}
+
+/* ---- taking translations away ---- */
+static void code_cut(struct dbt_code *c)
+{
+	for (unsigned i = 0; i < DBT_LINKS; i++)
+		link_cut(&c->link[i]);
 	while (c->in)
 		link_cut(c->in);
+	while (c->returns)
+		link_cut(c->returns);
+}
+
+static void code_free(struct dbt *d, struct dbt_code *c, bool blocks)
+{
+	code_cut(c);
 	if (blocks && c->block) {
 		c->block->dbt[c->variant] = NULL;
 		c->block->code[c->variant] = d->exit_enter + d->emit.to_run;
@@ -125,10 +155,7 @@ void dbt_drop(struct dbt *d, struct block *b)
 		struct dbt_code *c = b->dbt[variant];
 		if (!c)
 			continue;
-		for (unsigned way = 0; way < 2; way++)
-			link_cut(&c->link[way]);
-		while (c->in)
-			link_cut(c->in);
+		code_cut(c);
 		b->dbt[variant] = NULL;
 		b->code[variant] = d->exit_enter + d->emit.to_run;
 		c->block = NULL;

@@ -28,7 +28,7 @@ static void observe_call(struct emit *e)
 	emit_op(e, 8, OP_LEA, HOST_DI, emit_memory(HOST_BP, -DBT_BIAS));
 	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_AX));
 	emit_mov_imm(e, HOST_AX, (uint64_t)(uintptr_t)dbt_observe);
-	emit_op(e, 4, OP_GROUP5, 2, emit_register(HOST_AX)); /* CALL */
+	dbt_emit_call_c(e);
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_DX));
 	emit_op(e, 4, OP_TEST, HOST_AX, emit_register(HOST_AX));
 	for (unsigned i = sizeof kept; i-- > 0;)

@@ -120,7 +120,7 @@ static void go_on(struct translation *t, uint32_t key)
 	struct emit *e = t->e;
 	uint8_t *miss[2];
 	dbt_emit_lookup(t, key, miss);
-	emit_op(e, 4, OP_GROUP5, 4, emit_memory(HOST_CX, (int32_t)(offsetof(struct block, code) + t->d->variant * sizeof(uint8_t *)))); /* JMP */
+	emit_op(e, 4, OP_GROUP5, 4, dbt_block_code(HOST_CX, t->d->variant)); /* JMP */
 	emit_patch(miss[0], e->at);
 	emit_patch(miss[1], e->at);
 	emit_op(e, 8, OP_STORE, HOST_DX, DBT_FIELD(rip));

@@ -198,53 +198,65 @@ static bool translate_fused(struct translation *t, const struct uop *u)
 void dbt_emit_lookup(struct translation *t, uint32_t key, uint8_t *miss[2])
 {
 	struct emit *e = t->e;
-	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(blocks));
-	emit_op(e, 8, OP_LOAD, HOST_CX, emit_register(HOST_DX));
-	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_CX), 12);
-	emit_alu(e, 4, ALU_XOR, HOST_CX, emit_register(HOST_DX));
-	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), JUMP_SLOTS - 1);
-	emit_op(e, 8, OP_LOAD, HOST_CX, emit_indexed(HOST_AX, HOST_CX, 3, offsetof(struct block_cache, jump)));
+	dbt_emit_table(e, HOST_DX);
 	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_memory(HOST_CX, offsetof(struct block, pc)));
 	miss[0] = emit_jump_if(e, CC_NZ);
 	emit_alu_imm(e, 4, ALU_CMP, emit_memory(HOST_CX, offsetof(struct block, key)), (int32_t)key);
 	miss[1] = emit_jump_if(e, CC_NZ);
 }
 
-/* block_target() inline: the block's own last target, then the cache's table. Anything else is left to the C function. */
-static bool translate_indirect(struct translation *t, const struct uop *u)
+/* A jump to linked code; for a CALL that its RET can come back to, a real one. Whoever calls what is next wants to know where it is. */
+static void translate_jump(struct translation *t)
+{
+	if (t->b->end != BLOCK_END_CALL || t->b->next_pc[0] == t->b->next_pc[1]) {
+		dbt_emit_way(t, 0, emit_jump(t->e));
+		return;
+	}
+	uint8_t *full = dbt_emit_room(t), *call = t->e->at;
+	dbt_emit_way(t, 0, emit_call(t->e));
+	dbt_emit_landing(t, full, call);
+}
+
+static void translate_said_indirect(struct translation *t)
+{
+	if (!t->observed || !t->d->hook)
+		return;
+	emit_op(t->e, 8, OP_LOAD, HOST_AX, DBT_FIELD(blocks));
+	emit_store_imm(t->e, 1, emit_memory(HOST_AX, offsetof(struct block_cache, indirect)), 1);
+}
+
+/* block_target() inline: the cache's table. Anything else is left to the C function. */
+static void translate_indirect(struct translation *t, const struct uop *u)
 {
 	struct emit *e = t->e;
-	uint8_t *miss[2];
-	bool ret = u->op == UOP_ret;
-	unsigned size = t->b->key & KEY_CODE_SIZE;
-	int64_t by = (int64_t)u->size + (int64_t)u->imm;
-	if (ret && (size == 2 || t->b->key & KEY_STACK16 || by != (int32_t)by))
-		return false;
+	bool call = t->b->end == BLOCK_END_INDIRECT_CALL;
+	uint8_t *full = call ? dbt_emit_room(t) : NULL, *start = e->at, *miss[2];
 	emit_op(e, 8, OP_LOAD, HOST_DX, dbt_guest(u->a));
-	if (t->observed && t->d->hook) {
-		emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(blocks));
-		emit_store_imm(e, 1, emit_memory(HOST_AX, offsetof(struct block_cache, indirect)), 1);
-	}
 	dbt_emit_lookup(t, t->b->key, miss);
 	emit_patch(miss[0], t->d->exit_end);
 	emit_patch(miss[1], t->d->exit_end);
-	if (ret)
-		emit_op(e, size, OP_LEA, dbt_host[REG_SP], emit_memory(dbt_host[REG_SP], (int32_t)by));
-	emit_op(e, 4, OP_GROUP5, 4, emit_memory(HOST_CX, (int32_t)(offsetof(struct block, code) + t->d->variant * sizeof(uint8_t *)))); /* JMP */
-	return true;
+	emit_op(e, 4, OP_GROUP5, call ? 2 : 4, dbt_block_code(HOST_CX, t->d->variant)); /* CALL, JMP */
+	if (call)
+		dbt_emit_landing(t, full, start);
 }
 
 static void translate_end(struct translation *t, const struct uop *u, const struct cpu *cpu)
 {
-	bool done;
+	bool done = true;
 	if (!(uop_facts[u->op] & FACT_SETS))
 		dbt_flush_flags(t);
-	if (u->op == UOP_jmp || u->op == UOP_fall)
-		dbt_emit_way(t, u->op == UOP_fall, emit_jump(t->e)), done = true;
-	else if (u->op >= UOP_j_o && u->op <= UOP_j_g) {
-		translate_branch(t, dbt_emit_condition(t, u->op - UOP_j_o)), done = true;
-	} else if (u->op == UOP_jmp_reg || u->op == UOP_ret)
-		done = translate_indirect(t, u);
+	if (u->op == UOP_jmp_reg || u->op == UOP_ret)
+		translate_said_indirect(t);
+	if (u->op == UOP_jmp)
+		translate_jump(t);
+	else if (u->op == UOP_fall)
+		dbt_emit_way(t, 1, emit_jump(t->e));
+	else if (u->op >= UOP_j_o && u->op <= UOP_j_g)
+		translate_branch(t, dbt_emit_condition(t, u->op - UOP_j_o));
+	else if (u->op == UOP_jmp_reg)
+		translate_indirect(t, u);
+	else if (u->op == UOP_ret)
+		done = dbt_emit_ret(t, u);
 	else
 		done = translate_fused(t, u);
 	if (u->op == UOP_sys_end) {

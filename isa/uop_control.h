@@ -71,15 +71,13 @@ UOP_BODY const struct uop *block_chain(struct cpu *cpu, unsigned way, const bool
 	cpu->rip = b->next_pc[way];
 	return NULL;
 }
-/* The block at an indirect target: the block's own last one, then the cache's table; NULL when the dispatcher must look. A target that is not canonical faults here. */
+/* The block at an indirect target: what the cache's table has, and nothing else; NULL when the dispatcher must look. A target that is not canonical faults here. */
 UOP_BODY struct block *block_target(struct cpu *cpu, const struct uop *u, uint64_t to, const bool observed)
 {
-	struct block *b = cpu->block, *n = b->next[0];
-	if (n->pc != to)
-		n = *block_jump_slot(cpu->blocks, to);
+	struct block *n = *block_jump_slot(cpu->blocks, to);
 	if (observed)
 		cpu->blocks->indirect = true;
-	if (__builtin_expect(n->stamp == cpu->stamp && n->pc == to && n->key == b->key && cpu->budget > 0 && !(observed && cpu->attention), 1))
+	if (__builtin_expect(n->stamp == cpu->stamp && n->pc == to && n->key == cpu->block->key && cpu->budget > 0 && !(observed && cpu->attention), 1))
 		return n;
 	if (cpu->code_size == 8)
 		uop_check_target(cpu, u);
@@ -125,16 +123,21 @@ END_BODY(jmp_reg)
 	struct block *n = block_target(cpu, u, R(u->a), observed);
 	return n ? block_enter(cpu, n, observed) : NULL;
 }
-END_BODY(ret)
+/* The stack pointer by the stack's size. */
+UOP_BODY void stack_move(struct cpu *cpu, uint64_t by)
 {
-	struct block *n = block_target(cpu, u, R(u->a), observed); /* a fault comes before the stack pointer moves */
-	uint64_t sp = R(REG_SP) + u->size + u->imm;
+	uint64_t sp = R(REG_SP) + by;
 	if (cpu->code_size == 8)
 		R(REG_SP) = sp;
 	else if (cpu->seg[SEG_SS].attributes & SEGA_DB)
 		R(REG_SP) = (uint32_t)sp;
 	else
 		reg_put16(cpu, REG_SP, (uint16_t)sp);
+}
+END_BODY(ret)
+{
+	struct block *n = block_target(cpu, u, R(u->a), observed); /* a fault comes before the stack pointer moves */
+	stack_move(cpu, u->size + u->imm);
 	return n ? block_enter(cpu, n, observed) : NULL;
 }
 UOP_BODY bool loop_taken(struct cpu *cpu, const struct uop *u)

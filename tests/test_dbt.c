@@ -113,7 +113,7 @@ static void pair_fill(struct pair *p)
 static void pair_run_emitted(struct pair *p, const struct uop *last)
 {
 	struct side *g = p->got;
-	struct dbt_exit x = p->dbt->enter(&g->cpu, g->block->dbt[p->dbt->variant]->body);
+	struct dbt_exit x = dbt_call(&g->cpu, p->dbt, g->block->dbt[p->dbt->variant]->body);
 	const struct uop *end = &g->block->uop[g->block->uops - 1];
 	if (x.kind == EXIT_FINISH)
 		for (const struct uop *u = (const struct uop *)(uintptr_t)x.value; u < end; u++)
@@ -123,6 +123,8 @@ static void pair_run_emitted(struct pair *p, const struct uop *last)
 		block_enter(&g->cpu, n, g->cpu.blocks->observed);
 	else if (x.kind == EXIT_ENTER)
 		g->cpu.rip = n->pc;
+	else if (x.kind == EXIT_RETURN)
+		stack_move(&g->cpu, -(uint64_t)end->size - end->imm), p->rows[last->op].end(&g->cpu, end);
 	else if (x.kind == EXIT_END || x.kind == EXIT_FINISH)
 		p->rows[last->op].end(&g->cpu, end);
 	else
@@ -443,6 +445,7 @@ static void test_indirect(void)
 		u[0].dst = REG_DX;
 		u[1].a = i & 2 ? REG_BX : REG_T0, u[1].size = 4, u[1].imm = random_next(&p.seed) & 0xff;
 		p.key = 4 | KEY_FLAT_CS | KEY_FLAT_SS | (i & 4 ? KEY_STACK16 : 0);
+		p.want->cpu.seg[SEG_SS].attributes = p.got->cpu.seg[SEG_SS].attributes = (p.want->cpu.seg[SEG_SS].attributes & ~(uint32_t)SEGA_DB) | (i & 4 ? 0 : SEGA_DB);
 		pair_fill(&p);
 		uint64_t to = (uint32_t)random_next(&p.seed);
 		for (unsigned s = 0; s < 2; s++) {

@@ -153,7 +153,7 @@ static int system_run(struct side *want, struct side *got, struct dbt *d, uint64
 	else
 		faults |= 1;
 	if (!setjmp(raised)) {
-		struct dbt_exit x = d->enter(g, got->block->dbt[DBT_FUNCTIONAL]->body);
+		struct dbt_exit x = dbt_call(g, d, got->block->dbt[DBT_FUNCTIONAL]->body);
 		kind = (int)x.kind;
 		if (x.kind == EXIT_CHAIN1)
 			g->rip = got->block->next_pc[1];
