@@ -17,7 +17,8 @@ const char *results_program_version(void)
 	return RINGSIDE_VERSION;
 }
 
-uint64_t results_hash(const char *text)
+/* FNV-1a of a configuration's text: its name in the database. */
+static uint64_t results_hash(const char *text)
 {
 	uint64_t h = 0xcbf29ce484222325ull;
 	for (; *text; text++)

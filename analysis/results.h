@@ -17,8 +17,6 @@ int64_t results_write(struct results_db *db, const struct run_result *r, const c
 /* Id > 0, or -1 with a line. */
 int64_t results_new_comparison(struct results_db *db, const char *title, char *error, size_t error_size);
 void results_close(struct results_db *db);
-/* FNV-1a of a configuration's text: its name in the database. */
-uint64_t results_hash(const char *text);
 /* Versions of the program and of what it links: one line. */
 const char *results_program_version(void);
 

@@ -63,7 +63,8 @@ static const struct help_row { enum command_set command; const char *text; } hel
 		"  ringside list keys\n" },
 };
 
-void options_help(FILE *out, enum command_set command)
+/* Help of one command, from the same table. */
+static void options_help(FILE *out, enum command_set command)
 {
 	for (unsigned i = 0; i < sizeof help_rows / sizeof *help_rows; i++)
 		if (help_rows[i].command == command)

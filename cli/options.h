@@ -32,8 +32,6 @@ struct options {
 /* Parses argv[1..] for one command of `command`; at most `most` operands. Returns -1 to go on, or an exit status (help was printed, or a usage error was). */
 int options_parse(struct options *o, enum command_set command, unsigned most, int argc, char **argv);
 void options_destroy(struct options *o);
-/* Help of one command, from the same table. */
-void options_help(FILE *out, enum command_set command);
 
 /* Default configuration, then the file (NULL: none), then --set, then --technique; o->settings is all of them from then on. False: one line was printed. */
 bool options_config(struct options *o, const char *path, struct config *c);

@@ -170,23 +170,3 @@ enum crack_result crack_block(struct crack *c)
 	c->facts.end = (uint8_t)c->end;
 	return CRACK_DONE;
 }
-
-bool block_static_crack(const uint8_t *code, unsigned bytes, unsigned mode, struct block_static *out)
-{
-	if (!bytes || bytes > BLOCK_MAX_BYTES || (mode != 2 && mode != 4 && mode != 8))
-		return false;
-	struct crack *c = malloc(sizeof *c);
-	if (!c)
-		return false;
-	crack_create(c);
-	c->code = code;
-	c->avail = bytes;
-	c->max_insns = BLOCK_MAX_INSNS;
-	c->pc = 0;
-	c->key = mode | KEY_FLAT_CS | KEY_FLAT_SS | KEY_FLAT_DS | KEY_FLAT_ES | KEY_SSE;
-	bool ok = crack_block(c) == CRACK_DONE;
-	*out = c->facts;
-	out->code = code;
-	free(c);
-	return ok;
-}

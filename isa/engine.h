@@ -26,8 +26,6 @@ void block_cache_invalidate_page(struct cpu *cpu, uint64_t hpa);
 void block_cache_invalidate_all(struct cpu *cpu);
 /* A store of `size` bytes within one page: kills the blocks that it changes. Returns whether the page still has blocks: then stores to it must go on being seen. */
 bool block_cache_store(struct cpu *cpu, uint64_t hpa, unsigned size);
-/* Static facts of `bytes` of code for a dictionary entry (what the live engine would have entered): used by replay to crack blocks from a trace. Returns false when not decodable. */
-bool block_static_crack(const uint8_t *code, unsigned bytes, unsigned mode, struct block_static *out);
 
 /* Opcodes outside the subset met so far (each raised #UD in the guest): name and count, for the run's summary. i counts from 0; false: no more. */
 struct unknown_opcodes *unknown_opcodes_create(void);

@@ -10,7 +10,7 @@
 #include "cpu.h"
 
 /* control transfer: set rip (engine ends the block after each) */
-sys_fn sys_far_jmp, sys_far_call, sys_far_jmp_mem, sys_far_call_mem, sys_far_ret, sys_int_n, sys_int3, sys_into, sys_iret, sys_syscall, sys_sysret, sys_sysenter, sys_sysexit, sys_hlt, sys_ud, sys_int1,
+sys_fn sys_far_jmp, sys_far_call, sys_far_jmp_mem, sys_far_call_mem, sys_far_ret, sys_int_n, sys_int3, sys_into, sys_iret, sys_syscall, sys_sysret, sys_sysenter, sys_sysexit, sys_hlt, sys_int1,
 	sys_vmcall /* a hypercall may move control */;
 /* descriptor tables and segments */
 sys_fn sys_lgdt, sys_lidt, sys_sgdt, sys_sidt, sys_lldt, sys_sldt, sys_ltr, sys_str, sys_lar, sys_lsl, sys_verr, sys_verw, sys_arpl, sys_mov_to_sreg, sys_mov_from_sreg,

@@ -157,12 +157,6 @@ void sys_int1(struct cpu *cpu, const struct sys_operands *o)
 	cpu_deliver(cpu, VEC_DB, -1, false, false, 0);
 }
 
-void sys_ud(struct cpu *cpu, const struct sys_operands *o)
-{
-	(void)o;
-	cpu_raise(cpu, VEC_UD);
-}
-
 void sys_vmcall(struct cpu *cpu, const struct sys_operands *o)
 {
 	(void)o;

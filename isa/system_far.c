@@ -9,7 +9,8 @@ void code_offset_check(struct cpu *cpu, const struct segment *cs, uint64_t offse
 		raise_selector(cpu, VEC_GP, 0);
 }
 
-void code_check_direct(struct cpu *cpu, uint16_t selector, uint64_t raw)
+/* Raises unless a far JMP or CALL may go directly (no gate) to this code segment. */
+static void code_check_direct(struct cpu *cpu, uint16_t selector, uint64_t raw)
 {
 	unsigned dpl = descriptor_dpl(raw);
 	bool allowed = descriptor_is_conforming(raw) ? dpl <= cpu->cpl : dpl == cpu->cpl && (selector & 3u) <= cpu->cpl;

@@ -160,8 +160,6 @@ static inline unsigned cpu_iopl(const struct cpu *cpu) { return cpu->eflags >> 1
 
 /* Raises #GP(0) (with EXT) unless `offset` may be executed in `cs`. */
 void code_offset_check(struct cpu *cpu, const struct segment *cs, uint64_t offset);
-/* Raises unless a far JMP or CALL may go directly (no gate) to this code segment. */
-void code_check_direct(struct cpu *cpu, uint16_t selector, uint64_t raw);
 /* Replaces the bits of EFLAGS in `mask`; returns those beside the arithmetic ones that changed. TF and AC are then the caller's business. */
 static inline uint32_t eflags_put(struct cpu *cpu, uint32_t value, uint32_t mask)
 {

@@ -319,6 +319,5 @@ struct cpu *machine_cpu(struct machine *m) { return &m->cpu; }
 struct mmu *machine_mmu(struct machine *m) { return &m->mmu; }
 struct vmm *machine_vmm(struct machine *m) { return &m->vmm; }
 struct event_sink *machine_events(struct machine *m) { return &m->events; }
-struct timing *machine_timing(struct machine *m) { return m->timing; }
 struct block_dictionary *machine_blocks(struct machine *m) { return &m->dictionary; }
 const struct machine_config *machine_configuration(const struct machine *m) { return &m->config; }

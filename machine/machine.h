@@ -78,7 +78,6 @@ struct cpu *machine_cpu(struct machine *m);
 struct mmu *machine_mmu(struct machine *m);
 struct vmm *machine_vmm(struct machine *m);
 struct event_sink *machine_events(struct machine *m);
-struct timing *machine_timing(struct machine *m);               /* NULL: functional */
 struct block_dictionary *machine_blocks(struct machine *m);
 const struct machine_config *machine_configuration(const struct machine *m);
 /* Replay ends: what the recording says of the guest (its state hash and exit code are part of the trace). */

@@ -248,30 +248,6 @@ static void test_matrix(void)
 	}
 }
 
-/* Cracking the dictionary's bytes again, as replay does, gives the same static facts. */
-static void test_dictionary(void)
-{
-	for (unsigned i = 0; i < sizeof programs / sizeof *programs; i++) {
-		struct rig *r = run_program(&programs[i], "threaded", 65536, 1000);
-		CU_ASSERT_TRUE(r->dictionary.count > 0);
-		for (uint32_t k = 0; k < r->dictionary.count; k++) {
-			const struct block_static *b = &r->dictionary.entry[k];
-			struct block_static again;
-			CU_ASSERT_TRUE(block_static_crack(b->code, b->bytes, b->mode, &again));
-			CU_ASSERT_EQUAL(again.insns, b->insns);
-			CU_ASSERT_EQUAL(again.end, b->end);
-			CU_ASSERT_EQUAL(again.loads, b->loads);
-			CU_ASSERT_EQUAL(again.stores, b->stores);
-			CU_ASSERT_EQUAL(again.sensitive, b->sensitive);
-		}
-		rig_free(r);
-	}
-	struct block_static out;
-	CU_ASSERT_FALSE(block_static_crack((const uint8_t *)"\x90", 1, 3, &out));
-	CU_ASSERT_FALSE(block_static_crack((const uint8_t *)"\x90", 0, 8, &out));
-	CU_ASSERT_FALSE(block_static_crack((const uint8_t *)"\x48\x8b", 2, 8, &out)); /* not a whole instruction */
-}
-
 /* ---- faults ---- */
 /* The fourth instruction faults: 3 retired, CF and ZF as the addition left them, the stack pointer untouched by a push from a page that is absent. */
 CODE64(fault64, "mov $0xffffffff,%eax\n add $1,%eax\n mov $0x50008,%ebx\n pushq (%rbx)\n nop\n")
@@ -754,7 +730,7 @@ static void test_random_bytes(void)
 int main(void)
 {
 	static const struct { const char *name; void (*run)(void); } tests[] = {
-		{ "engines x observation x budget", test_matrix }, { "dictionary", test_dictionary }, { "precise faults", test_precise_faults }, { "exceptions", test_exceptions },
+		{ "engines x observation x budget", test_matrix }, { "precise faults", test_precise_faults }, { "exceptions", test_exceptions },
 		{ "straddling", test_straddling }, { "chain dies with translation", test_chain_dies_with_translation }, { "budget", test_budget }, { "budget and strings", test_budget_strings }, { "attention", test_attention },
 		{ "sti shadow", test_sti_shadow }, { "single step", test_single_step }, { "own block", test_own_block }, { "data beside code", test_data_beside_code }, { "invalidate all", test_invalidate_all },
 		{ "tiny cache", test_tiny_cache }, { "segments", test_segments }, { "16-bit code", test_code16 }, { "event stream", test_event_stream },

@@ -12,8 +12,7 @@ enum {
 	FRAME_CODE = 1,    /* blocks were built from it */
 	FRAME_TABLE = 2,   /* a walk read it as a guest page table, and it is tracked */
 	FRAME_GRANTED = 4, /* the VMM gave it to the guest (all of memory, natively) */
-	FRAME_CACHED = 8,  /* a softtlb entry may reach it; FRAME_CACHED_WRITE: for writes. Cleared by the scan that ends those entries */
-	FRAME_CACHED_WRITE = 16,
+	FRAME_CACHED_WRITE = 16, /* a softtlb entry may reach it for writes; cleared by the scan that ends those entries */
 	FRAME_WRITE_MANY = 32, /* ... through more softtlb entries than `entry` names */
 	FRAME_TOUCHED = 64, /* the guest has reached it, at some time: never cleared */
 };

@@ -111,7 +111,7 @@ static bool frame_end_writes(struct mmu *mmu, struct frame *f, uint64_t hpa)
 		return false;
 	filter_empty(mmu);
 	if (f->flags & FRAME_WRITE_MANY)
-		softtlb_flush_real(mmu->softtlb, real, true);
+		softtlb_end_writes(mmu->softtlb, real);
 	else
 		for (unsigned i = 0; i < 2; i++)
 			softtlb_entry_end_write(&mmu->softtlb->table[f->entry[i]], real);
@@ -131,23 +131,6 @@ static void frame_note_write(struct mmu *mmu, struct frame *f, uint64_t gva)
 		f->entry[1] = index;
 	}
 	f->flags |= FRAME_CACHED_WRITE;
-}
-
-void mmu_flush_frame(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, bool writes_only)
-{
-	struct frame *f = frames_at(&mmu->frames, hpa);
-	if (!f)
-		return;
-	if (writes_only) {
-		if (frame_end_writes(mmu, f, hpa))
-			mmu_moved(mmu, cpu);
-		return;
-	}
-	if (!(f->flags & FRAME_CACHED))
-		return;
-	f->flags &= (uint8_t)~(FRAME_CACHED | FRAME_CACHED_WRITE | FRAME_WRITE_MANY);
-	softtlb_flush_real(mmu->softtlb, mmu->phys->bytes + (hpa & ~0xfffull), false);
-	mmu_moved(mmu, cpu);
 }
 
 void mmu_set_context(struct mmu *mmu, struct cpu *cpu, uint64_t key, bool keep)
@@ -186,7 +169,8 @@ void mmu_track_table(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, uint64_t gp
 	f->flags |= FRAME_TABLE;
 	f->gfn = (uint32_t)(gpa >> 12);
 	mmu->table_pages++;
-	mmu_flush_frame(mmu, cpu, hpa, true);
+	if (frame_end_writes(mmu, f, hpa))
+		mmu_moved(mmu, cpu);
 	put(mmu, EV_TABLE_PAGE, 0, 0, gpa & ~0xfffull);
 	if (mmu->page_sink.page)
 		mmu->page_sink.page(mmu->page_sink.self, gpa & ~0xfffull, mmu->phys->bytes + (hpa & ~0xfffull));
@@ -199,7 +183,8 @@ void mmu_track_walk(struct mmu *mmu, struct cpu *cpu, const struct walk *w)
 			mmu_track_table(mmu, cpu, w->ref[i].hpa, paging_ref_gpa(w, i));
 }
 
-void mmu_forget_table(struct mmu *mmu, struct cpu *cpu, uint64_t hpa)
+/* Stops tracking a table: EV_TABLE_FORGET, part->table_forgotten, and all softtlb entries end (one of them may come from it). */
+static void forget_table(struct mmu *mmu, struct cpu *cpu, uint64_t hpa)
 {
 	struct frame *f = frames_at(&mmu->frames, hpa);
 	if (!f || !(f->flags & FRAME_TABLE))
@@ -259,7 +244,7 @@ static void entry_insert(struct mmu *mmu, struct frame *f, uint64_t gva, uint64_
 			frame_note_write(mmu, f, gva);
 		}
 	}
-	f->flags |= FRAME_CACHED | FRAME_TOUCHED;
+	f->flags |= FRAME_TOUCHED;
 	if (t->page_shift != 12)
 		softtlb_note_large(mmu->softtlb, gva, t->page_shift ? t->page_shift : 30);
 	if (t->large && filter_of(mmu))
@@ -285,7 +270,7 @@ static void mmu_grow(struct mmu *mmu, struct cpu *cpu)
 	memory_port_use(&cpu->mem, mmu->softtlb->table, mmu->softtlb->mask + 1);
 	filter_empty(mmu);
 	for (uint64_t i = 0; i < mmu->frames.count; i++) /* their entries are gone */
-		mmu->frames.frame[i].flags &= (uint8_t)~(FRAME_CACHED | FRAME_CACHED_WRITE | FRAME_WRITE_MANY);
+		mmu->frames.frame[i].flags &= (uint8_t)~(FRAME_CACHED_WRITE | FRAME_WRITE_MANY);
 }
 
 static bool mmu_fill(void *self, struct cpu *cpu, uint64_t gva, enum access access, bool supervisor, unsigned size, struct mem_fill *out)
@@ -332,7 +317,7 @@ static void store_count(struct mmu *mmu, struct cpu *cpu, struct frame *f, uint6
 		return;
 	f->last_entry = entry;
 	if (++f->stores >= FORGET_STORES)
-		mmu_forget_table(mmu, cpu, hpa);
+		forget_table(mmu, cpu, hpa);
 }
 
 /* One store of at most 8 bytes to a page table. */
@@ -486,7 +471,7 @@ void mmu_replay_table_forget(struct mmu *mmu, struct cpu *cpu, uint64_t gpa)
 {
 	uint64_t hpa = mmu->part->gpa_to_hpa(mmu->part_self, gpa & ~0xfffull);
 	if (hpa != UINT64_MAX)
-		mmu_forget_table(mmu, cpu, hpa);
+		forget_table(mmu, cpu, hpa);
 }
 
 /* ---- life ---- */

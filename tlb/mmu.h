@@ -77,10 +77,9 @@ void mmu_set_part(struct mmu *mmu, const struct memory_part *part, void *self);
 /* ---- for memory parts ---- */
 /* Starts tracking the guest table page at hpa (gpa: its guest-physical address), or notes that a walk read it again. Cheap when tracked already. */
 void mmu_track_table(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, uint64_t gpa);
-/* Ends softtlb entries: all, one page of all contexts, or all that reach a frame (for reads too, or for writes only). Bumps cpu->mem.epoch, unless it is a page that nobody fetched from. */
+/* Ends softtlb entries: all, or one page of all contexts. Bumps cpu->mem.epoch, unless it is a page that nobody fetched from. */
 void mmu_flush_all(struct mmu *mmu, struct cpu *cpu);
 void mmu_flush_page(struct mmu *mmu, struct cpu *cpu, uint64_t gva);
-void mmu_flush_frame(struct mmu *mmu, struct cpu *cpu, uint64_t hpa, bool writes_only);
 /* The current address space changed: later entries belong to context `key` (e.g. root | pcid); `keep`: its old entries are still valid (PCID). */
 void mmu_set_context(struct mmu *mmu, struct cpu *cpu, uint64_t key, bool keep);
 /* True when context `key` is alive and no tracked table has changed since it was last entered: every entry of it is what a walk would give, so that `keep` is legal
@@ -92,14 +91,12 @@ void mmu_end_contexts(struct mmu *mmu, struct cpu *cpu, uint64_t mask, uint64_t 
 void mmu_track_walk(struct mmu *mmu, struct cpu *cpu, const struct walk *w);
 /* What a successful walk, A/D flags set, allows to be cached. p: the paging that was walked. */
 void mmu_translation_from_walk(const struct paging *p, const struct walk *w, struct walk_request rq, struct translation *out);
-/* Fills out->fault with the page fault of a failed walk. */
 /* Has the filter of the events ask this MMU when it is in doubt (isa/event_filter.h). */
 void mmu_filter(struct mmu *mmu);
 /* A word of tables that the hardware walks is about to change: what was translated through it may not be what they say any more. */
 void mmu_doubt(struct mmu *mmu, uint64_t hpa);
+/* Fills out->fault with the page fault of a failed walk. */
 void mmu_translation_fault(uint64_t gva, uint32_t error, struct translation *out);
-/* Stops tracking a table: EV_TABLE_FORGET, part->table_forgotten, and all softtlb entries end (one of them may come from it). */
-void mmu_forget_table(struct mmu *mmu, struct cpu *cpu, uint64_t hpa);
 /* Emits the failed access of a translation that faulted. */
 void mmu_emit_fault(struct mmu *mmu, uint64_t gva, struct walk_request rq, unsigned size, bool supervisor_implicit);
 

@@ -172,17 +172,10 @@ void softtlb_entry_end_write(struct fast_entry *e, const uint8_t *page)
 		e->write = FAST_NEVER;
 }
 
-void softtlb_flush_real(struct softtlb *s, const uint8_t *page, bool writes_only)
+void softtlb_end_writes(struct softtlb *s, const uint8_t *page)
 {
-	for (uint64_t i = 0; i <= s->mask; i++) {
-		struct fast_entry *e = &s->table[i];
-		if (!entry_reaches(e, page))
-			continue;
-		if (writes_only)
-			e->write = FAST_NEVER;
-		else
-			*e = nothing;
-	}
+	for (uint64_t i = 0; i <= s->mask; i++)
+		softtlb_entry_end_write(&s->table[i], page);
 }
 
 void softtlb_entry_begin(struct softtlb *s, struct fast_entry *e, uint64_t addend)

@@ -57,9 +57,9 @@ const struct softtlb_context *softtlb_context_find(const struct softtlb *s, uint
 void softtlb_contexts_end(struct softtlb *s, uint64_t mask, uint64_t key);
 void softtlb_flush(struct softtlb *s, uint64_t stamp);
 void softtlb_flush_page(struct softtlb *s, uint64_t gva);
-/* Ends entries that reach the real page; for writes only, or for all accesses. */
-void softtlb_flush_real(struct softtlb *s, const uint8_t *page, bool writes_only);
-/* The same for writes through one entry. */
+/* Ends writes to the real page. */
+void softtlb_end_writes(struct softtlb *s, const uint8_t *page);
+/* The same through one entry. */
 void softtlb_entry_end_write(struct fast_entry *e, const uint8_t *page);
 /* Gives a place to another page: nothing matches yet. */
 void softtlb_entry_begin(struct softtlb *s, struct fast_entry *e, uint64_t addend);

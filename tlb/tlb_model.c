@@ -502,11 +502,3 @@ bool tlb_model_stat(const struct tlb_model *m, unsigned i, const char **name, ui
 	memcpy(value, (const char *)&m->fast.stats + stat_rows[i].offset, sizeof *value);
 	return true;
 }
-
-const char *tlb_flush_name(enum tlb_flush kind)
-{
-	static const char *const names[TLB_FLUSH_KINDS] = { /* ORDER FLUSH */
-		"all", "vpid", "vpid_noglobal", "pcid", "page", "page_pcid", "ept",
-	};
-	return (unsigned)kind < TLB_FLUSH_KINDS ? names[kind] : "?";
-}

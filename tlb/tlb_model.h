@@ -121,5 +121,4 @@ bool tlb_model_stat(const struct tlb_model *m, unsigned i, const char **name, ui
 const char *tlb_organisation_name(unsigned i);
 const char *tlb_replacement_name(unsigned i);
 const char *walk_cache_name(unsigned i);
-const char *tlb_flush_name(enum tlb_flush kind);
 #endif

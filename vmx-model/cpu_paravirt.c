@@ -12,7 +12,7 @@
 static struct pv *pv_of(struct vmm *v) { return v->cpu_self; }
 
 /* ---------------------------------------------------------------- into the VMM and back */
-void pv_enter(struct vmm *v, enum exit_reason r, enum vmm_transition t)
+static void pv_enter(struct vmm *v, enum exit_reason r, enum vmm_transition t)
 {
 	struct pv *p = pv_of(v);
 	if (p->open)
@@ -44,7 +44,7 @@ enum { AT_PENDING = offsetof(struct pv_shared_info, upcall_pending), AT_MASK = o
 	AT_EVENTS = offsetof(struct pv_shared_info, pending_events), AT_CR2 = offsetof(struct pv_shared_info, cr2) };
 
 void pv_mask_set(struct vmm *v, bool masked) { vmm_store_data(v, pv_of(v)->shared + AT_MASK, masked, 1); }
-bool pv_masked(struct vmm *v) { return vmm_load(v, pv_of(v)->shared + AT_MASK, 1); }
+static bool pv_masked(struct vmm *v) { return vmm_load(v, pv_of(v)->shared + AT_MASK, 1); }
 
 static bool event_due(struct vmm *v)
 {
@@ -125,7 +125,7 @@ void pv_bounce_cost(struct vmm *v, unsigned vector)
 
 /* ---------------------------------------------------------------- events */
 /* live: by the VMM on its way back to the guest; replay: at the recorded EV_HYPERCALL(PV_REPLAY_EVENT) (pv_apply). */
-void pv_events_deliver(struct vmm *v)
+static void pv_events_deliver(struct vmm *v)
 {
 	struct pv *p = pv_of(v);
 	if (v->replaying || !event_due(v))

@@ -27,13 +27,9 @@ struct pv {
 };
 
 /* ---- cpu_paravirt.c ---- */
-void pv_enter(struct vmm *v, enum exit_reason r, enum vmm_transition t);
 void pv_leave(struct vmm *v);
 /* shared_info: what the guest sees of virtual interrupts. */
 void pv_mask_set(struct vmm *v, bool masked);
-bool pv_masked(struct vmm *v);
-/* Delivers a pending event if the guest takes it. Live only. */
-void pv_events_deliver(struct vmm *v);
 /* The cost of building a bounce frame; the frame itself is made by the callers, live. */
 void pv_bounce_cost(struct vmm *v, unsigned vector);
 /* Flat segments of the domain. */
