@@ -284,6 +284,7 @@ static void test_instructions(void)
 	p.milli_cpi = 1000;
 	p.branch_taken = 7;
 	CU_ASSERT_EQUAL(PRICE(CAUSE_GUEST_KERNEL, BLOCK(3, 0x8000), BLOCK(3, 0x8003), BLOCK(3, 0x9000)), 9 + 7);
+	CU_ASSERT_EQUAL(PRICE(CAUSE_GUEST_KERNEL, BLOCK(3, 0x8000), { .kind = EV_CUT, .id = 1 }, BLOCK(3, 0x9000)), 5); /* what cut it short led there, and pays itself */
 	CU_ASSERT_EQUAL(PRICE(CAUSE_IDLE, { .kind = EV_IDLE, .addr = 12345 }), 12345);
 }
 

@@ -178,6 +178,7 @@ static void table_life(unsigned width)
 		CU_ASSERT_EQUAL(update(&d, top, mfn(&d, page) << 12 | 7), -1);
 		memset(at(&d, page + 64), 0, d.bytes);
 	}
+	CU_ASSERT_EQUAL(update(&d, top, mfn(&d, page) << 12 | 0x87), -22);       /* a good table, but not as a large page */
 	CU_ASSERT_EQUAL(update(&d, top, mfn(&d, page) << 12 | 7), 1);
 	CU_ASSERT_TRUE(update(&d, leaf, writable) < 0);                         /* linked: no writable mapping */
 	if (width == 32)

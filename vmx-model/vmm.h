@@ -124,7 +124,7 @@ struct vmm {
 	bool quiet;                        /* the VMM is being built: its loads, stores and work are no events */
 	bool replaying;                    /* set by the replay engine before vmm_create(): guest registers and untracked guest memory are not what they were; the hooks
 	                                      make layer-2 events only, the guest's own accesses come from the trace */
-	struct { bool halted, injected, window; } irq; /* vmm_irq.c */
+	struct { bool halted, injected; } irq; /* vmm_irq.c */
 	void *cpu_self, *mem_self;
 	struct vmm_stats stats;
 	const struct block_dictionary *blocks; /* static facts of blocks, by EV_BLOCK id */

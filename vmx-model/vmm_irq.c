@@ -12,7 +12,6 @@ static void irq_inject(struct vmm *v)
 	vmm_load(v, v->vcpu_page + 256, 8);       /* virtual interrupt controller: pending */
 	vmm_store_data(v, v->vcpu_page + 256, 0, 8);
 	v->irq.injected = true;
-	v->irq.window = false;
 }
 
 static void irq_wake(struct vmm *v)
@@ -32,12 +31,10 @@ void vmm_irq_exit(struct vmm *v)
 	}
 	v->technique->cpu->exit(v, EXIT_EXTERNAL_INTERRUPT);
 	vmm_store_data(v, v->vcpu_page + 256, 1, 8);
-	if (open) {
+	if (open)
 		irq_inject(v);
-	} else {
+	else /* asks for a window */
 		vmm_work(v, WORK_INTERRUPT, v->config.inject_instructions / 2);
-		v->irq.window = true;
-	}
 	v->technique->cpu->entry(v, EXIT_EXTERNAL_INTERRUPT);
 }
 
