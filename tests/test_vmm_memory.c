@@ -310,6 +310,49 @@ static void test_roots_kept(void)
 	free(r);
 }
 
+/* A large EPT page covers memory of the guest only: what is left of it at the end is mapped by 4 KiB, and what lies behind exits each time. */
+static void test_large_page_at_the_end(void)
+{
+	static const struct { uint64_t gpa; bool memory; unsigned violations; } rows[] = { { 0x1000, true, 1 }, { 0x5000, true, 1 }, { GUEST_BYTES, true, 2 }, { GUEST_BYTES + 0x1000, true, 3 },
+		{ GUEST_BYTES + 0xf000, true, 4 }, { GUEST_BYTES + 0x10000, false, 5 }, { GUEST_BYTES + 0x10000, false, 6 } };
+	struct rig *r = malloc(sizeof *r);
+	struct vmm_config c;
+	vmm_config_default(&c);
+	c.ept_page_shift = 21;
+	CU_ASSERT_TRUE_FATAL(rig_create(r, TECHNIQUE_NESTED_EPT, GUEST_BYTES + 0x10000, 0, &c));
+	rig_registers(r, CR0_PE, 0, 0, 0);
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct rig_answer a = rig_access(r, rows[i].gpa, ACCESS_READ, false, 4, 0);
+		CU_ASSERT_TRUE(a.good && a.memory == rows[i].memory);
+		CU_ASSERT_EQUAL(r->vmm.stats.exits[EXIT_EPT_VIOLATION], rows[i].violations);
+	}
+	CU_ASSERT_EQUAL(r->mmu.resource_violations, 0);
+	rig_destroy(r);
+	free(r);
+}
+
+static bool cached_for_writes(struct rig *r, uint64_t gva)
+{
+	return r->cpu.mem.table[gva >> 12 & r->cpu.mem.mask].write == ((gva & ~0xfffull) | r->cpu.mem.tag);
+}
+
+/* The EPT's dirty flag must be set by the first write: until then nothing may be cached that lets a write pass, though the guest's own flag is set (SDM 3C 28.2.4). */
+static void test_ept_dirty_flag(void)
+{
+	struct rig *r = malloc(sizeof *r);
+	CU_ASSERT_TRUE_FATAL(rig_create(r, TECHNIQUE_NESTED_EPT, GUEST_BYTES, 0, NULL));
+	put64(r, 0x1000, 0x2000 | 0x27);
+	put64(r, 0x2020, 0x9000 | 0x67);
+	rig_registers(r, CR0_PE | CR0_PG | CR0_WP, 0x1000, 0, 0);
+	for (unsigned step = 0; step < 4; step++) {
+		CU_ASSERT_TRUE(rig_access(r, 0x8000, step == 2 ? ACCESS_WRITE : ACCESS_READ, false, 4, 0).good);
+		CU_ASSERT_EQUAL(cached_for_writes(r, 0x8000), step >= 2);
+		mmu_flush_all(&r->mmu, &r->cpu);
+	}
+	rig_destroy(r);
+	free(r);
+}
+
 /* Exits are counted by reason, and each EV_EXIT has its EV_ENTRY. */
 static void test_exits(void)
 {
@@ -354,6 +397,8 @@ int main(void)
 	CU_add_test(s, "one table at several addresses", test_aliases);
 	CU_add_test(s, "refused PDPTEs", test_refused_pdptes);
 	CU_add_test(s, "roots that are kept", test_roots_kept);
+	CU_add_test(s, "large EPT pages at the end of memory", test_large_page_at_the_end);
+	CU_add_test(s, "dirty flags of the EPT", test_ept_dirty_flag);
 	CU_add_test(s, "resource control", test_resource_control);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
