@@ -231,8 +231,8 @@ static inline void cpu_memory_mode_follow(struct cpu *cpu)
 	uint64_t before = cpu->mem.tag;
 	cpu->mem.supervisor_tag = cpu->mem.mode_tag[MEMORY_SUPERVISOR];
 	cpu->mem.tag = cpu->mem.mode_tag[cpu->cpl == 3 ? MEMORY_USER : ac ? MEMORY_SUPERVISOR_AC : MEMORY_SUPERVISOR];
-	if (cpu->mem.tag != before && cpu->events && cpu->events->live)
-		event_filter_empty(cpu->events->filter); /* what it takes for translated was so in the other mode */
+	if (cpu->mem.tag != before && cpu->events && cpu->events->filter)
+		event_filter_turn(cpu->events->filter, cpu->cpl == 3, ac);
 }
 
 /* ---- flags (isa/flags.c) ---- */

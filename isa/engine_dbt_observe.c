@@ -12,11 +12,8 @@ struct observed { uint64_t hit, addend; }; /* in ax and dx (SysV ABI, 3.2.3) */
 
 static struct observed dbt_observe(struct cpu *cpu, uint64_t ea, uint64_t head)
 {
-	const struct fast_entry *e = memory_entry(cpu, ea);
-	if (((uint8_t)head == EV_LOAD ? e->read : e->write) != memory_tag(cpu, ea, head >> 16 & 0xffff))
-		return (struct observed){ 0, 0 };
-	event_put_access(cpu->events, head, ea, e->addend);
-	return (struct observed){ 1, e->addend };
+	const uint8_t *real = memory_observe(cpu, (enum event_kind)(uint8_t)head, ea, head >> 16 & 0xffff);
+	return (struct observed){ real != NULL, (uint64_t)(uintptr_t)real - ea };
 }
 
 /* ax, dx as they came; cx = the addend, not ZF: found. Never reads guest registers. */
@@ -85,7 +82,7 @@ static void observe_page(struct emit *e, const struct event_filter *f, bool writ
 	emit_patch(beyond, e->at);
 	odd[2] = NULL;
 	if (f->shape.granule != 12) {
-		emit_alu_imm(e, 8, ALU_ADD, emit_register(HOST_DI), 1);
+		emit_alu_imm(e, 8, ALU_ADD, emit_register(HOST_DI), FILTER_GENERATION);
 		emit_alu_imm(e, 8, ALU_CMP, emit_register(HOST_DI), 1 << f->shape.granule);
 		odd[2] = emit_jump_if(e, CC_AE);
 		emit_op(e, 8, OP_STORE, HOST_DI, DBT_FIELD(filter.key));

@@ -13,10 +13,10 @@ SWITCH_INLINE uint8_t *switch_find(struct cpu *cpu, uint64_t ea, unsigned size, 
 	return (write ? e->write : e->read) == memory_tag(cpu, ea, size) ? memory_real(e, ea) : NULL;
 }
 
-SWITCH_INLINE void switch_event(struct cpu *cpu, enum event_kind kind, unsigned size, uint64_t ea, bool observed)
+SWITCH_INLINE void switch_event(struct cpu *cpu, enum event_kind kind, unsigned size, uint64_t ea, const uint8_t *real, bool observed)
 {
 	if (observed)
-		event_put(cpu->events, kind, cpu->cpl == 3 ? EVF_USER : 0, size, 0, ea);
+		event_put_data(cpu->events, kind, cpu->cpl == 3 ? EVF_USER : 0, size, ea, real);
 }
 
 SWITCH_INLINE uint64_t switch_load(struct cpu *cpu, const struct uop *u, uint64_t ea, unsigned size, bool rmw, bool observed)
@@ -26,7 +26,7 @@ SWITCH_INLINE uint64_t switch_load(struct cpu *cpu, const struct uop *u, uint64_
 	if (!real)
 		return rmw ? memory_rmw_slow(cpu, u, ea, size) : memory_load_slow(cpu, u, ea, size);
 	memcpy(&v, real, size);
-	switch_event(cpu, rmw ? EV_RMW : EV_LOAD, size, ea, observed);
+	switch_event(cpu, rmw ? EV_RMW : EV_LOAD, size, ea, real, observed);
 	return v;
 }
 
@@ -38,7 +38,7 @@ SWITCH_INLINE void switch_store(struct cpu *cpu, const struct uop *u, uint64_t e
 		return;
 	}
 	if (!quiet)
-		switch_event(cpu, EV_STORE, size, ea, observed);
+		switch_event(cpu, EV_STORE, size, ea, real, observed);
 	memcpy(real, &v, size);
 }
 
@@ -57,7 +57,7 @@ static void switch_loadx(struct cpu *cpu, const struct uop *u, uint64_t ea, unsi
 		return;
 	}
 	memcpy(&v, real, size);
-	switch_event(cpu, EV_LOAD, size, ea, observed);
+	switch_event(cpu, EV_LOAD, size, ea, real, observed);
 	*xmm_at(cpu, u->dst) = v;
 }
 
@@ -69,7 +69,7 @@ static void switch_storex(struct cpu *cpu, const struct uop *u, uint64_t ea, uns
 		memory_storex_slow(cpu, u, ea, xmm_at(cpu, u->b), size, aligned);
 		return;
 	}
-	switch_event(cpu, EV_STORE, size, ea, observed);
+	switch_event(cpu, EV_STORE, size, ea, real, observed);
 	memcpy(real, xmm_at(cpu, u->b), size);
 }
 

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { SPARE_SLOTS = 2 + 2 }; /* a pair is written before the limit is looked at, and what was left out when the batch ends */
+enum { SPARE_SLOTS = 2 + 3 }; /* a pair is written before the limit is looked at, and what was left out when the batch ends */
 
 bool event_sink_create(struct event_sink *s, size_t capacity)
 {
@@ -32,6 +32,7 @@ void event_sink_attach(struct event_sink *s, struct event_consumer *c)
 		event_forget(s);
 		event_drain(s);
 		s->filter = NULL;
+		s->ignored = 0;
 	}
 	while (*end)
 		end = &(*end)->next;
@@ -46,6 +47,7 @@ bool event_sink_filter(struct event_sink *s, struct event_filter *f)
 		return false;
 	event_filter_create(f, s->consumers->shape);
 	s->filter = f;
+	s->ignored = f->shape.ignored;
 	s->live = true;
 	return true;
 }
@@ -66,19 +68,33 @@ static uint64_t skipped_take(uint64_t *count)
 	return n;
 }
 
+static unsigned skipped_when(const struct event_filter *f) { return f->noted == f->accesses + f->blocks ? EVF_EARLIER : 0; }
+
 /* Writes EV_SKIPPED and EV_SKIPPED_CODE in spare slots, if there is anything to tell. */
 static bool skipped_write(struct event_sink *s)
 {
 	struct event_filter *f = s->filter;
-	unsigned flags = f && f->user ? EVF_USER : 0;
 	if (!f || !(f->accesses | f->blocks))
 		return false;
+	unsigned flags = (f->user ? EVF_USER : 0) | skipped_when(f);
 	uint64_t blocks = skipped_take(&f->blocks);
 	event_write(s->next++, EV_SKIPPED, flags, 0, (uint32_t)skipped_take(&f->accesses), blocks << 32 | skipped_take(&f->instructions));
 	if (f->taken | f->lines) {
 		event_write(s->next++, EV_SKIPPED_CODE, flags, 0, (uint32_t)skipped_take(&f->taken), f->lines);
 		f->lines = 0;
 	}
+	f->noted = flags & EVF_EARLIER ? f->accesses + f->blocks : FILTER_NONE;
+	return true;
+}
+
+/* Writes EV_SKIPPED_TO in a spare slot, if blocks that were left out have led elsewhere. */
+static bool lead_write(struct event_sink *s)
+{
+	struct event_filter *f = s->filter;
+	if (!f || f->next == f->told)
+		return false;
+	f->told = f->next;
+	event_write(s->next++, EV_SKIPPED_TO, skipped_when(f), 0, 0, f->next);
 	return true;
 }
 
@@ -93,7 +109,7 @@ static void batch_consume(struct event_sink *s)
 
 void event_drain(struct event_sink *s)
 {
-	while (skipped_write(s) || s->next != s->buffer)
+	while (skipped_write(s) | lead_write(s) || s->next != s->buffer) /* what comes next may change the paging that the lead is looked up in */
 		batch_consume(s);
 }
 
@@ -106,26 +122,45 @@ static void put_one(struct event_sink *s, uint64_t head, uint64_t addr)
 		event_drain(s);
 }
 
-/* Where blocks that were left out have led. */
 static void skipped_lead(struct event_sink *s)
 {
-	struct event_filter *f = s->filter;
-	if (f->next == f->told)
-		return;
-	f->told = f->next;
-	put_one(s, EV_SKIPPED_TO, f->next);
+	if (lead_write(s) && s->next > s->limit)
+		event_drain(s);
 }
 
-void event_settle(struct event_sink *s)
+static void skipped_settle(struct event_sink *s)
 {
-	s->live = false;
-	if (!s->filter)
-		return;
 	while (skipped_write(s))
 		if (s->next > s->limit)
 			batch_consume(s);
-	skipped_lead(s);
-	event_filter_empty(s->filter);
+}
+
+/* What an event that is no access and no block does to the filter. Of those that neither touch what a model keeps of memory nor change who runs or where, some add to sums and no more:
+   what was left out may be told later. Others break off the running block. */
+enum reach { REACH_ALL, REACH_NOTE /* as REACH_ADD, and what is told later was before it */, REACH_ADD, REACH_SUMS, REACH_TURN };
+static const uint8_t reaches[64] = {
+	[EV_SENSITIVE] = REACH_NOTE, [EV_REP] = REACH_ADD, [EV_STATE] = REACH_ADD, [EV_IRQ_RAISED] = REACH_ADD, [EV_DEVICE] = REACH_ADD, [EV_IDLE] = REACH_ADD,
+	[EV_MARK] = REACH_SUMS, [EV_CUT] = REACH_TURN, [EV_EXCEPTION] = REACH_TURN, [EV_INTERRUPT] = REACH_TURN,
+};
+
+void event_settle(struct event_sink *s, enum event_kind next)
+{
+	struct event_filter *f = s->filter;
+	unsigned reach = next < 64 ? reaches[next] : REACH_ALL;
+	if (f && reach == REACH_NOTE)
+		f->noted = f->accesses + f->blocks;
+	if (f && reach != REACH_NOTE && reach != REACH_ADD) {
+		skipped_settle(s);
+		if (reach != REACH_SUMS)
+			skipped_lead(s);
+		if (reach == REACH_TURN)
+			event_filter_hide(f);
+	}
+	if (reach != REACH_ALL)
+		return;
+	s->live = false;
+	if (f)
+		event_filter_empty(f);
 }
 
 /* ---- what stays in the filter ---- */
@@ -139,12 +174,23 @@ void event_put_access(struct event_sink *s, uint64_t head, uint64_t gva, uint64_
 	}
 }
 
+void event_put_touch(struct event_sink *s, enum event_kind kind, unsigned flags, unsigned size, uint64_t gva)
+{
+	if (!s->on)
+		return;
+	put_one(s, (uint64_t)kind | (uint64_t)flags << 8 | (uint64_t)size << 16, gva);
+	if (s->filter) {
+		event_filter_touch(s->filter, gva, size, kind != EV_LOAD, flags & EVF_USER);
+		s->live = true;
+	}
+}
+
 static bool block_skipped(struct event_sink *s, unsigned flags, unsigned insns, unsigned bytes, uint32_t id, uint64_t pc)
 {
 	struct event_filter *f = s->filter;
-	if (f->user == (bool)(flags & EVF_USER))
+	if (f->user == (bool)(flags & EVF_USER) || !f->shape.code)
 		return !(flags & EVF_STRADDLE) && id != UINT32_MAX && event_filter_block_hit(f, pc, bytes, insns);
-	event_settle(s); /* others pay from here on */
+	skipped_settle(s); /* others pay from here on */
 	return false;
 }
 

@@ -53,7 +53,8 @@ enum event_kind { /* ORDER EVENT: numbers are stored in traces; append only, wit
 	EV_TC_JUMP,      /* BT executed an indirect branch through its hash table: id = 0; addr = hpa of the hash slot */
 	EV_TC_FETCH,     /* the next EV_BLOCK executes from the translation cache: addr = hpa of its fragment; id = its bytes; aux = extra instructions it has over the guest's */
 	EV_TLB_FLUSH,    /* id = enum tlb_flush (tlb/tlb_flush.h), aux = vpid, addr = gva | pcid as the scope says */
-	EV_SKIPPED,      /* what the filter left out since the last one, for consumers that allow it: id = loads, stores and RMWs; addr = blocks << 32 | their instructions; flags: EVF_USER */
+	EV_SKIPPED,      /* what the filter left out since the last one, for consumers that allow it: id = loads, stores and RMWs; addr = blocks << 32 | their instructions; flags: EVF_USER, and
+	                    EVF_EARLIER: in all three: it was before the last EV_SENSITIVE, EV_EXCEPTION or EV_INTERRUPT, behind which nothing has been left out */
 	EV_SKIPPED_CODE, /* of these blocks: id = entered by a jump; addr = lines that were not the last one of the block before; flags: EVF_USER */
 	EV_SKIPPED_TO,   /* the last of them ended in front of addr */
 	EV_KIND_COUNT
@@ -65,6 +66,7 @@ enum {
 	EVF_SUPERVISOR = 4, /* implicit supervisor access made at CPL 3: descriptor tables, TSS, IDT */
 	EVF_HAS_ERROR = 8,
 	EVF_SOFT = 16,
+	EVF_EARLIER = 2,
 	EVF_FETCH = 64,     /* EV_LOAD with EVF_FAULT: it was an instruction fetch whose translation faulted */
 	EVF_STRADDLE = 32,  /* EV_BLOCK: its one instruction crosses a page */
 };
@@ -93,6 +95,7 @@ struct event_sink {
 	bool on;
 	bool live;            /* the filter may hold something */
 	struct event_filter *filter; /* NULL: every event is written */
+	uint64_t ignored;     /* of its shape: kinds that are not written */
 };
 
 /* capacity: events held before a drain (>= 2). Returns false when out of memory. */
@@ -115,20 +118,23 @@ static inline __attribute__((always_inline)) void event_write(struct event *at, 
 	at->addr = addr;
 }
 
-/* Writes what was left out, as far as it may matter to the event that comes next, and empties the filter. */
-void event_settle(struct event_sink *s);
+/* Writes what was left out, as far as it may matter to an event of this kind that comes next, and makes the filter forget what that may touch. EV_NONE: everything. */
+void event_settle(struct event_sink *s, enum event_kind next);
 /* Nothing that was written before may be taken for the last any more. */
 static inline void event_forget(struct event_sink *s)
 {
 	if (s->live)
-		event_settle(s);
+		event_settle(s, EV_NONE);
 }
+/* Whether an event is written at all. */
+static inline bool event_wanted(const struct event_sink *s, enum event_kind kind) { return s->on && !(kind < 64 && s->ignored >> (kind & 63) & 1); }
 
 static inline void event_put(struct event_sink *s, enum event_kind kind, unsigned flags, unsigned aux, uint32_t id, uint64_t addr)
 {
-	if (!s->on)
+	if (!event_wanted(s, kind))
 		return;
-	event_forget(s);
+	if (s->live)
+		event_settle(s, kind);
 	struct event *at = s->next;
 	s->next = at + 1;
 	event_write(at, kind, flags, aux, id, addr);
@@ -139,9 +145,10 @@ static inline void event_put(struct event_sink *s, enum event_kind kind, unsigne
 /* An event and its EV_VALUE, kept in one batch. */
 static inline void event_put2(struct event_sink *s, enum event_kind kind, unsigned flags, unsigned aux, uint32_t id, uint64_t addr, uint64_t value)
 {
-	if (!s->on)
+	if (!event_wanted(s, kind))
 		return;
-	event_forget(s);
+	if (s->live)
+		event_settle(s, kind);
 	struct event *at = s->next;
 	s->next = at + 2;
 	event_write(at, kind, flags, aux, id, addr);
@@ -152,6 +159,14 @@ static inline void event_put2(struct event_sink *s, enum event_kind kind, unsign
 
 /* The same for what may stay in the filter: a load, store or RMW within a page, whose bytes are at gva + addend; `head`: the first 8 bytes of the event. */
 void event_put_access(struct event_sink *s, uint64_t head, uint64_t gva, uint64_t addend);
+/* The same for who found the bytes at `real` in the fast table: written unless the filter knows it. flags: EVF_USER or EVF_SUPERVISOR. */
+static inline void event_put_data(struct event_sink *s, enum event_kind kind, unsigned flags, unsigned size, uint64_t gva, const uint8_t *real)
+{
+	if (s->on && !(s->live && event_filter_same(s->filter, gva, size, kind != EV_LOAD)))
+		event_put_access(s, (uint64_t)kind | (uint64_t)flags << 8 | (uint64_t)size << 16, gva, (uint64_t)(uintptr_t)real - gva);
+}
+/* The same for who did not look there: touched, and nothing of it will be left out. */
+void event_put_touch(struct event_sink *s, enum event_kind kind, unsigned flags, unsigned size, uint64_t gva);
 /* EV_BLOCK of a block of `bytes` that no hook of a VMM knows of; or nothing, where the filter knows it. */
 void event_put_block(struct event_sink *s, unsigned flags, unsigned insns, unsigned bytes, uint32_t id, uint64_t pc);
 

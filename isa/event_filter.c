@@ -5,10 +5,11 @@ enum { LARGE_REGION = 9 }; /* pages of 4 KiB in the smallest large page, log2 */
 
 static void entries_empty(struct event_filter *f)
 {
-	if (++f->key < 1ull << f->shape.granule)
+	f->key += FILTER_GENERATION;
+	if (f->key < 1ull << f->shape.granule)
 		return;
 	memset(f->entry, 0, sizeof f->entry);
-	f->key = 1;
+	f->key = FILTER_GENERATION | (f->key & 1);
 }
 
 static void code_empty(struct event_filter *f)
@@ -22,7 +23,33 @@ void event_filter_empty(struct event_filter *f)
 	entries_empty(f);
 	memset(f->page, 0xff, sizeof f->page);
 	memset(f->fetch, 0xff, sizeof f->fetch);
+	f->hidden = false;
 	code_empty(f);
+}
+
+void event_filter_hide(struct event_filter *f)
+{
+	if (f->hidden || !f->shape.code)
+		return;
+	memcpy(f->kept, f->fetch, sizeof f->kept);
+	memset(f->fetch, 0xff, sizeof f->fetch);
+	f->hidden = true;
+}
+
+static void fetches_show(struct event_filter *f)
+{
+	if (f->hidden)
+		memcpy(f->fetch, f->kept, sizeof f->fetch);
+	f->hidden = false;
+}
+
+void event_filter_turn(struct event_filter *f, bool user, bool open)
+{
+	if (user == (f->key & 1) || open || f->open)
+		entries_empty(f);
+	f->key = (f->key & ~1ull) | user;
+	f->open = open;
+	event_filter_hide(f);
 }
 
 void event_filter_create(struct event_filter *f, const struct event_filter_shape *shape)
@@ -118,6 +145,12 @@ static void entry_forget(struct event_filter *f, uint64_t gva)
 	e->read = e->write = 0;
 }
 
+void event_filter_touch(struct event_filter *f, uint64_t gva, unsigned size, bool write, bool user)
+{
+	event_filter_access(f, gva, size, write, user, 0);
+	entry_forget(f, gva);
+}
+
 void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bool write, bool user, uint64_t addend)
 {
 	uint64_t last = gva + size - 1, granule = 1ull << f->shape.granule;
@@ -131,7 +164,7 @@ void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bo
 		entry_forget(f, last);
 		return;
 	}
-	e->read = (gva & ~(granule - 1)) | f->key;
+	e->read = (gva & ~(granule - 1)) | (f->key & ~1ull) | user;
 	e->write = write ? e->read : 0;
 	e->addend = addend;
 }
@@ -166,6 +199,7 @@ static bool page_fetch(struct event_filter *f, uint64_t gva, bool user)
 void event_filter_block(struct event_filter *f, uint64_t pc, unsigned bytes, bool user)
 {
 	uint64_t last = pc + bytes - 1;
+	fetches_show(f);
 	bool certain = page_fetch(f, pc, user);
 	if ((pc ^ last) >> 12)
 		certain &= page_fetch(f, last & ~0xfffull, user);

@@ -3,10 +3,11 @@
  *
  * Invariant: an access may be left out when the last event that touched its set, in every structure that a consumer keeps, was an access to the same entry: touching it again changes
  * nothing under LRU, tree PLRU, FIFO or random replacement. A slot here stands for a set or for several (coarser is exact, too), and holds what was written last for it. Writing an event
- * that could have been left out is always right, so whoever is in doubt empties the filter; event_put() does, and an engine writes what is to stay in it by event_put_access() and
- * event_put_block().
+ * that could have been left out is always right, so whoever is in doubt empties the filter; event_put() does for events that may reach what is kept, and an engine writes what is to stay in it by
+ * event_put_access() and event_put_block().
  *
- * Emitted code takes a hit for a hit in the fast table, too (isa/ports.h): so the filter is also emptied wherever an entry of that table ends or the context changes.
+ * Engines take a hit for a hit in the fast table, too (isa/ports.h): so the filter is also emptied wherever an entry of that table ends or the context changes. Entries are of user or of supervisor
+ * mode, as that table's; what was touched last is the same to a model, whoever touched it.
  */
 #ifndef ISA_EVENT_FILTER_H
 #define ISA_EVENT_FILTER_H
@@ -15,6 +16,7 @@
 
 enum { FILTER_SLOTS = 64, FILTER_PAGES = 16 };
 #define FILTER_NONE (~0ull) /* no page's number */
+enum { FILTER_GENERATION = 2 }; /* from one key to the next of the same mode */
 
 /* What a consumer allows to be left out. All counts are powers of two, at most those above. */
 struct event_filter_shape {
@@ -22,8 +24,9 @@ struct event_filter_shape {
 	uint8_t slots;    /* of granules, by the low bits of their number; with lines, at most as many as a page has */
 	uint8_t pages;    /* slots of pages accessed as data */
 	uint8_t fetches;  /* slots of pages that code runs from */
-	uint8_t code;     /* slots of lines that code runs from; 0: a block only counts, and fetches its page */
+	uint8_t code;     /* slots of lines that code runs from; 0: a block only counts, whoever runs it, and fetches its page */
 	uint8_t code_line; /* log2 of their bytes */
+	uint64_t ignored; /* set of event kinds below 64 that it makes nothing of at all: they are not written, nor the EV_VALUE behind them */
 };
 
 enum filter_answer { FILTER_GONE, FILTER_SMALL, FILTER_LARGE }; /* what the tables say of a page now: not allowed, mapped by 4 KiB, mapped by more */
@@ -35,14 +38,17 @@ struct event_filter_entry { /* 32 bytes */
 };
 
 struct event_filter {
-	uint64_t key;             /* 1 .. granule - 1: entries of another key are empty */
+	uint64_t key;             /* 2 .. granule - 1: bit 0: entries of user mode; the rest: those of another generation are empty */
 	uint64_t accesses;        /* left out since the last EV_SKIPPED */
 	uint64_t blocks, instructions;
 	uint64_t taken, lines;    /* of these blocks: entered by a jump, not from above; lines of theirs that were not the last line of the block before */
 	uint64_t next, line;      /* where the last block ends, and its last line's number */
 	uint64_t told;            /* `next` as the consumer has it */
+	uint64_t noted;           /* accesses + blocks when the last EV_SENSITIVE was written: what was left out before it is told behind it */
 	bool user;                /* whose blocks those are */
-	uint64_t fetch[FILTER_PAGES]; /* page numbers */
+	bool open;                /* supervisor mode may reach user pages now (EFLAGS.AC) */
+	bool hidden;              /* fetch[] is in kept[]: the next block must be written, for the consumer does not know who runs it, or that no jump leads to it */
+	uint64_t fetch[FILTER_PAGES], kept[FILTER_PAGES]; /* page numbers */
 	uint64_t code[FILTER_SLOTS];  /* line numbers */
 	uint64_t code_held;       /* set of slots that are not empty */
 	struct { uint64_t read, write; } page[FILTER_PAGES]; /* page numbers */
@@ -62,6 +68,10 @@ struct event_filter {
 void event_filter_create(struct event_filter *f, const struct event_filter_shape *shape);
 /* Nothing is last any more. Counts stay. */
 void event_filter_empty(struct event_filter *f);
+/* The mode has changed: entries of another one are no hits for now. open: event_filter.open. */
+void event_filter_turn(struct event_filter *f, bool user, bool open);
+/* The next block is to be written, whatever is known of it. */
+void event_filter_hide(struct event_filter *f);
 /* Large pages live in arrays of their own, with other sets: of those pages one region of 2 MiB at a time stays in the filter. */
 void event_filter_note_large(struct event_filter *f, uint64_t gva, unsigned shift);
 /* There is no translation left, so no large one. */
@@ -71,17 +81,28 @@ void event_filter_doubt(struct event_filter *f);
 static inline void event_filter_trust(struct event_filter *f) { f->doubt = false; }
 /* An access of `size` bytes within a page has been written. */
 void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bool write, bool user, uint64_t addend);
+/* The same where nobody knows whether the fast table would take it the same way: nothing of it is left out. */
+void event_filter_touch(struct event_filter *f, uint64_t gva, unsigned size, bool write, bool user);
 /* A block of `bytes` has been written. */
 void event_filter_block(struct event_filter *f, uint64_t pc, unsigned bytes, bool user);
-/* Whether an access need not be written: then it has been counted. What emitted code does. */
+static inline const struct event_filter_entry *event_filter_entry(const struct event_filter *f, uint64_t gva) { return &f->entry[gva >> f->shape.granule & f->mask]; }
+/* Whether an access need not be written: then it has been counted, and the bytes are at gva + event_filter_entry()->addend. What emitted code does. A filter of zeroes finds nothing that is not at NULL. */
 static inline bool event_filter_hit(struct event_filter *f, uint64_t gva, unsigned size, bool write)
 {
-	const struct event_filter_entry *e = &f->entry[gva >> f->shape.granule & f->mask];
+	const struct event_filter_entry *e = event_filter_entry(f, gva);
 	bool hit = (write ? e->write : e->read) == (((gva + size - 1) & (~0ull << f->shape.granule)) | f->key);
 	f->accesses += hit;
 	return hit;
 }
-/* The same of a block, which must not straddle two pages and must have been of the same user as the last that was written. */
+/* The same for who has asked the fast table already: whoever's the entry is, the model has been there last. */
+static inline bool event_filter_same(struct event_filter *f, uint64_t gva, unsigned size, bool write)
+{
+	const struct event_filter_entry *e = event_filter_entry(f, gva);
+	bool hit = !(((write ? e->write : e->read) ^ (((gva + size - 1) & (~0ull << f->shape.granule)) | f->key)) & ~1ull);
+	f->accesses += hit;
+	return hit;
+}
+/* The same of a block, which must not straddle two pages and, with lines, must have been of the same user as the last that was written. */
 bool event_filter_block_hit(struct event_filter *f, uint64_t pc, unsigned bytes, unsigned insns);
 static inline bool event_filter_fetched(const struct event_filter *f, uint64_t gva) { return f->fetch[gva >> 12 & (f->shape.fetches - 1u)] == gva >> 12; }
 /* Lines of a block, numbers of the first and last. */

@@ -38,7 +38,7 @@ static void part_tell(struct cpu *cpu, struct part *p, enum event_kind kind, boo
 	if (p->told || kind == EV_NONE || (kind == EV_STORE && p->fill.tracked && p->fill.real))
 		return;
 	p->told = true;
-	event_put(cpu->events, kind == EV_RMW && p->fill.table && p->fill.real ? EV_LOAD : kind, memory_flags(cpu, supervisor), p->size, 0, p->gva);
+	event_put_touch(cpu->events, kind == EV_RMW && p->fill.table && p->fill.real ? EV_LOAD : kind, memory_flags(cpu, supervisor), p->size, p->gva);
 }
 
 /* Splits at the page's end; returns the number of parts, all translated, or 0 with *fault. What the first part took is told before the second is looked at, which may fault. */
@@ -119,6 +119,14 @@ static bool access_write(struct cpu *cpu, uint64_t linear, const void *from, uns
 	return n != 0;
 }
 
+uint8_t *memory_observe(struct cpu *cpu, enum event_kind kind, uint64_t ea, unsigned size)
+{
+	uint8_t *real = memory_quick(cpu, ea, size, kind != EV_LOAD, false);
+	if (real && cpu->events->on)
+		event_put_access(cpu->events, (uint64_t)kind | (uint64_t)memory_flags(cpu, false) << 8 | (uint64_t)size << 16, ea, (uint64_t)(uintptr_t)real - ea);
+	return real;
+}
+
 /* ---- for helpers ---- */
 bool mem_try_read(struct cpu *cpu, uint64_t linear, void *to, unsigned size, bool supervisor, struct mem_fault *fault)
 {
@@ -135,7 +143,7 @@ void mem_read(struct cpu *cpu, uint64_t linear, void *to, unsigned size, bool su
 	struct mem_fault fault;
 	uint8_t *real = memory_quick(cpu, linear, size, false, supervisor);
 	if (real) {
-		event_put(cpu->events, EV_LOAD, memory_flags(cpu, supervisor), size, 0, linear);
+		event_put_data(cpu->events, EV_LOAD, memory_flags(cpu, supervisor), size, linear, real);
 		copy_sized(to, real, size);
 		return;
 	}
@@ -148,7 +156,7 @@ void mem_write(struct cpu *cpu, uint64_t linear, const void *from, unsigned size
 	struct mem_fault fault;
 	uint8_t *real = memory_quick(cpu, linear, size, true, supervisor);
 	if (real) {
-		event_put(cpu->events, EV_STORE, memory_flags(cpu, supervisor), size, 0, linear);
+		event_put_data(cpu->events, EV_STORE, memory_flags(cpu, supervisor), size, linear, real);
 		copy_sized(real, from, size);
 		return;
 	}

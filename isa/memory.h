@@ -36,6 +36,9 @@ uint8_t *memory_window(struct cpu *cpu, uint64_t linear, unsigned size, bool wri
 /* EVF_ flags of an access now. */
 static inline unsigned memory_flags(const struct cpu *cpu, bool supervisor) { return cpu->cpl == 3 ? supervisor ? EVF_SUPERVISOR : EVF_USER : 0; }
 
+/* Where the bytes of an access are, by the fast table, its event written: for engines, when the event filter does not know it. NULL: not there, and nothing happened. */
+uint8_t *memory_observe(struct cpu *cpu, enum event_kind kind, uint64_t ea, unsigned size);
+
 /* ---- mem_read_u() and kin as part of their callers ---- */
 /* The real address of an access that the fast table serves whole; NULL: the long way. */
 static inline uint8_t *memory_quick(struct cpu *cpu, uint64_t linear, unsigned size, bool write, bool supervisor)
@@ -79,7 +82,7 @@ static inline uint64_t memory_get(struct cpu *cpu, uint64_t linear, unsigned siz
 	const uint8_t *real = memory_quick(cpu, linear, size, false, supervisor);
 	if (__builtin_expect(!real, 0))
 		return memory_get_slow(cpu, linear, size, supervisor);
-	event_put(cpu->events, EV_LOAD, memory_flags(cpu, supervisor), size, 0, linear);
+	event_put_data(cpu->events, EV_LOAD, memory_flags(cpu, supervisor), size, linear, real);
 	return memory_load(real, size);
 }
 #endif

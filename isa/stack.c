@@ -76,7 +76,7 @@ BY_SIZE bool push_window(struct cpu *cpu, struct stack *s, const uint64_t *value
 		return false;
 	for (unsigned i = 0, at = count * size; i < count; i++) {
 		at -= size;
-		event_put(cpu->events, EV_STORE, memory_flags(cpu, s->supervisor), size, 0, w.linear + at);
+		event_put_data(cpu->events, EV_STORE, memory_flags(cpu, s->supervisor), size, w.linear + at, stack_window_at(&w, at));
 		memory_put(stack_window_at(&w, at), value[i], size);
 	}
 	s->sp = (s->sp & ~s->mask) | low;
@@ -90,7 +90,7 @@ BY_SIZE bool pop_window(struct cpu *cpu, struct stack *s, uint64_t *value, unsig
 	if (!stack_window_open(cpu, s, low, count * size, size, false, &w))
 		return false;
 	for (unsigned i = 0; i < count; i++) {
-		event_put(cpu->events, EV_LOAD, memory_flags(cpu, s->supervisor), size, 0, w.linear + i * size);
+		event_put_data(cpu->events, EV_LOAD, memory_flags(cpu, s->supervisor), size, w.linear + i * size, stack_window_at(&w, i * size));
 		value[i] = memory_load(stack_window_at(&w, i * size), size);
 	}
 	s->sp = (s->sp & ~s->mask) | ((low + (uint64_t)count * size) & s->mask);

@@ -147,16 +147,17 @@ static uint64_t chunk_compare(struct cpu *cpu, const struct string *s, const uin
 	return i;
 }
 
-static void chunk_events(struct cpu *cpu, const struct string *s, uint64_t from, uint64_t to, uint64_t n)
+/* a, b: where `from` and `to` are in real memory. */
+static void chunk_events(struct cpu *cpu, const struct string *s, uint64_t from, uint64_t to, const uint8_t *a, const uint8_t *b, uint64_t n)
 {
 	if (!cpu->events->on)
 		return;
 	unsigned flags = memory_flags(cpu, false);
 	for (uint64_t i = 0; i < n; i++) {
 		if (s->source)
-			event_put(cpu->events, EV_LOAD, flags, s->size, 0, from + i * s->size);
+			event_put_data(cpu->events, EV_LOAD, flags, s->size, from + i * s->size, a + i * s->size);
 		if (s->destination)
-			event_put(cpu->events, s->store ? EV_STORE : EV_LOAD, flags, s->size, 0, to + i * s->size);
+			event_put_data(cpu->events, s->store ? EV_STORE : EV_LOAD, flags, s->size, to + i * s->size, b + i * s->size);
 	}
 }
 
@@ -200,7 +201,7 @@ static uint64_t string_chunk(struct cpu *cpu, const struct string *s, uint64_t l
 		break;
 	}
 	}
-	chunk_events(cpu, s, from, to, n);
+	chunk_events(cpu, s, from, to, a, b, n);
 	string_advance(cpu, s, n);
 	return n;
 }

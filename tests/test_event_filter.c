@@ -1,7 +1,8 @@
 /*
- * Proves: what the filter leaves out of the event stream changes no statistic. One random guest is written twice: every event, and through the filter as engines do; the same models
+ * Proves: what the filter leaves out of the event stream changes no statistic. One random guest is written twice: every event, and through the filter as engines and helpers do; the same models
  * must end with the same counters, for every core model, preset, organisation and replacement policy, cache geometry and size of buffer. The guest is a hostile one: it goes on using
- * translations whose tables have changed (as a processor that still has them would), turns small pages into large ones and back, and has pages of both kinds side by side.
+ * translations whose tables have changed (as a processor that still has them would), turns small pages into large ones and back, has pages of both kinds side by side, and changes its mode
+ * all the time, in all the orders of system instruction, exception and exit. An entry of one mode is no hit in another.
  * Reference: the stream with everything in it.
  */
 #include "machine/machine.h"
@@ -27,7 +28,7 @@ struct rig {
 	unsigned left_out;
 	uint64_t work[WORK]; /* pages in use */
 	uint64_t pc;
-	bool user;
+	bool user, open; /* open: supervisor mode that may reach user pages */
 };
 
 static uint64_t draw(struct rig *r)
@@ -120,24 +121,59 @@ static uint64_t address_draw(struct rig *r)
 	return *page << 12;
 }
 
+/* Who made an entry of the filter: its addend. */
+enum maker { MADE_SUPERVISOR, MADE_USER, MADE_OPEN };
+
+/* An engine's access. */
+static void access_engine(struct rig *r, struct side *s, uint64_t head, uint64_t gva)
+{
+	enum maker now = r->user ? MADE_USER : r->open ? MADE_OPEN : MADE_SUPERVISOR, made;
+	if (!s->filtered || !event_filter_hit(&s->filter, gva, head >> 16, (uint8_t)head != EV_LOAD)) {
+		event_put_access(&s->sink, head, gva, now);
+		return;
+	}
+	made = (enum maker)event_filter_entry(&s->filter, gva)->addend;
+	CU_ASSERT(made == now || (now == MADE_OPEN && made == MADE_SUPERVISOR));
+	r->left_out++;
+}
+
+/* A helper's: of the fast table, now and then by the long way, now and then as a supervisor whatever the mode. */
+static void access_helper(struct rig *r, struct side *s, enum event_kind kind, unsigned size, uint64_t gva, unsigned how)
+{
+	bool user = r->user && how & 1;
+	unsigned flags = user ? EVF_USER : r->user ? EVF_SUPERVISOR : 0;
+	if (how & 2)
+		event_put_touch(&s->sink, kind, flags, size, gva);
+	else
+		event_put_data(&s->sink, kind, flags, size, gva, (const uint8_t *)(uintptr_t)(gva + (user ? MADE_USER : MADE_SUPERVISOR)));
+}
+
 static void access_do(struct rig *r)
 {
 	static const uint8_t kinds[] = { EV_LOAD, EV_LOAD, EV_STORE, EV_RMW };
 	enum event_kind kind = kinds[draw(r) % 4];
 	uint64_t gva = address_draw(r);
-	unsigned size = 1u << draw(r) % 5, times = draw(r) % 4 ? 1 : 3;
+	unsigned size = 1u << draw(r) % 5, times = draw(r) % 4 ? 1 : 3, how = draw(r) % 16;
 	if ((gva & 4095) + size > 4096)
 		gva -= size;
 	uint64_t head = kind | (r->user ? EVF_USER << 8 : 0) | size << 16;
 	for (unsigned n = 0; n < times; n++)
 		for (unsigned i = 0; i < 2; i++) {
-			struct side *s = &r->side[i];
-			if (s->filtered && event_filter_hit(&s->filter, gva, size, kind != EV_LOAD)) {
-				r->left_out++;
-				continue;
-			}
-			event_put_access(&s->sink, head, gva, 0);
+			if (how < 4)
+				access_helper(r, &r->side[i], kind, size, gva, how);
+			else
+				access_engine(r, &r->side[i], head, gva);
 		}
+}
+
+/* As emitted code does: it does not look who ran the block before. */
+static void block_enter(struct rig *r, struct side *s, uint32_t id, uint64_t pc)
+{
+	bool straddle = (pc & 4095) + id + 1 > 4096;
+	uint64_t before = s->filter.blocks;
+	if (!s->filtered || straddle || !event_filter_block_hit(&s->filter, pc, id + 1, id + 1))
+		event_put_block(&s->sink, (r->user ? EVF_USER : 0) | (straddle ? EVF_STRADDLE : 0), id + 1, id + 1, id, pc);
+	r->left_out += s->filter.blocks > before;
 }
 
 /* Blocks here and there, in lines and pages that are used often, some one behind the other. */
@@ -146,12 +182,8 @@ static void block_do(struct rig *r)
 	uint32_t id = (uint32_t)(draw(r) % 30);
 	uint64_t pc = draw(r) & 1 ? r->pc : address_draw(r);
 	for (unsigned times = draw(r) % 3 + 1; times--;)
-		for (unsigned i = 0; i < 2; i++) {
-			bool straddle = (pc & 4095) + id + 1 > 4096;
-			uint64_t before = r->side[i].filter.blocks;
-			event_put_block(&r->side[i].sink, (r->user ? EVF_USER : 0) | (straddle ? EVF_STRADDLE : 0), id + 1, id + 1, id, pc);
-			r->left_out += r->side[i].filter.blocks > before;
-		}
+		for (unsigned i = 0; i < 2; i++)
+			block_enter(r, &r->side[i], id, pc);
 	r->pc = draw(r) % 4 ? pc + id + 1 : pc;
 }
 
@@ -176,16 +208,32 @@ static void other_do(struct rig *r)
 		{ .kind = EV_TLB_FLUSH, .id = TLB_FLUSH_ALL }, { .kind = EV_TLB_FLUSH, .id = TLB_FLUSH_PAGE, .addr = 0x110000 }, { .kind = EV_CUT, .id = 1 }, { .kind = EV_MARK, .id = 3 },
 		{ .kind = EV_MARK, .id = 2 }, { .kind = EV_VMM_LOAD, .addr = 0x110000, .aux = 8 }, { .kind = EV_EXCEPTION, .id = 14 }, { .kind = EV_EXIT, .id = 1 }, { .kind = EV_ENTRY, .id = 1 },
 		{ .kind = EV_LOAD, .flags = EVF_USER | EVF_FAULT, .aux = 4, .addr = 0x111000 }, { .kind = EV_SENSITIVE, .id = SENS_INVLPG }, { .kind = EV_VMM_STORE, .addr = 0x111040, .aux = 8 },
-		{ .kind = EV_TC_FETCH, .id = 8, .aux = 2, .addr = 0x3f0000 },
+		{ .kind = EV_TC_FETCH, .id = 8, .aux = 2, .addr = 0x3f0000 }, { .kind = EV_SENSITIVE, .id = SENS_SYSCALL }, { .kind = EV_SENSITIVE, .id = SENS_IO_IN }, { .kind = EV_INTERRUPT, .id = 33 },
+		{ .kind = EV_SENSITIVE, .id = SENS_SYSRET }, { .kind = EV_SENSITIVE, .id = SENS_IO_OUT }, { .kind = EV_EXCEPTION, .id = 13 }, { .kind = EV_EXIT, .id = 2, .aux = 1 },
+		{ .kind = EV_STATE, .id = 3 }, { .kind = EV_REP, .id = 9 }, { .kind = EV_IDLE, .addr = 70 }, { .kind = EV_IRQ_RAISED, .id = 1 }, { .kind = EV_DEVICE, .id = 0x20060 }, { .kind = EV_NONE },
 	};
 	const struct event *e = &some[draw(r) % (sizeof some / sizeof *some)];
-	if (e->kind == EV_EXCEPTION)
-		r->user = !r->user;
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 2 && e->kind; i++) {
 		event_put(&r->side[i].sink, e->kind, e->flags, e->aux, e->id, e->addr);
 		if (e->kind == EV_TC_FETCH)
 			event_put(&r->side[i].sink, EV_BLOCK, 0, 4, 3, 0x110100);
 	}
+}
+
+/* Events that come without a block or an access between them, and perhaps a change of mode behind the first: what is charged for an instruction is taken back when it exits. */
+static void system_do(struct rig *r)
+{
+	uint64_t pick = draw(r);
+	other_do(r);
+	if (pick & 1) {
+		r->user = pick & 2;
+		r->open = !r->user && pick & 4;
+		for (unsigned i = 0; i < 2; i++)
+			if (r->side[i].filtered)
+				event_filter_turn(&r->side[i].filter, r->user, r->open);
+	}
+	while (draw(r) & 1)
+		other_do(r);
 }
 
 /* ---- comparing ---- */
@@ -215,8 +263,8 @@ static unsigned run(const char *core, const struct preset *p, unsigned buffer, b
 	rig_create(r, core, p, buffer, buffer + changing);
 	for (unsigned step = 0; step < STEPS; step++) {
 		uint64_t pick = draw(r) % 1000;
-		if (pick < 20)
-			other_do(r);
+		if (pick < 25)
+			system_do(r);
 		else if (pick < 23 && changing)
 			tables_change(r);
 		else if (pick < 400)

@@ -224,10 +224,11 @@ static void delivery_charge(struct timing *t, uint64_t sequence)
 }
 
 /* What the filter left out: hits in the first level of everything. */
-static void skipped_count(struct timing *t, const struct paging *p, const struct event *e)
+static void skipped_count(struct timing *t, const struct paging *p, const struct event *e, uint64_t sequence)
 {
 	enum cause guest = e->flags & EVF_USER ? CAUSE_GUEST_USER : CAUSE_GUEST_KERNEL;
 	uint64_t hpa = e->addr - 1;
+	t->refund_at += t->refund_at == sequence && e->flags & EVF_EARLIER;
 	if (e->kind == EV_SKIPPED) {
 		t->memory.l1d.access += e->id;
 		tlb_model_skipped(t->tlb, p, e->id, e->addr >> 32);
@@ -267,7 +268,7 @@ static void event_consume_slow(struct timing *t, const struct paging *p, const s
 		t->tc_extra = e->aux;
 		break;
 	case EV_TLB_FLUSH: tlb_model_flush(t->tlb, (enum tlb_flush)e->id, e->aux, e->addr, p); break;
-	case EV_SKIPPED: case EV_SKIPPED_CODE: case EV_SKIPPED_TO: skipped_count(t, p, e); break;
+	case EV_SKIPPED: case EV_SKIPPED_CODE: case EV_SKIPPED_TO: skipped_count(t, p, e, sequence); break;
 	case EV_VALUE: case EV_STATE: case EV_HYPERCALL: case EV_IRQ_RAISED: case EV_DEVICE: /* take no time, and do not come between an instruction and its exit */
 		t->refund_at += t->refund_at == sequence;
 		break;
@@ -566,6 +567,7 @@ bool core_fixed_filter(const struct timing *t, struct event_filter_shape *shape)
 	shape->slots = cache_slots(d);
 	shape->code = cache_slots(i);
 	shape->code_line = (uint8_t)i->line_shift;
+	shape->ignored = 1ull << EV_STATE | 1ull << EV_IRQ_RAISED | 1ull << EV_DEVICE;
 	return true;
 }
 

@@ -147,7 +147,8 @@ static void events_unpaged(struct timing *t, const struct paging *p, const struc
 
 bool core_tlb_filter(const struct timing *t, struct event_filter_shape *shape)
 {
-	*shape = (struct event_filter_shape){ .granule = 12 };
+	const uint64_t delivery = 1ull << EV_EXCEPTION | 1ull << EV_INTERRUPT | 1ull << EV_IRQ_RAISED, system = 1ull << EV_SENSITIVE | 1ull << EV_STATE | 1ull << EV_DEVICE | 1ull << EV_HYPERCALL;
+	*shape = (struct event_filter_shape){ .granule = 12, .ignored = delivery | system | 1ull << EV_REP | 1ull << EV_IDLE };
 	if (!tlb_model_filter(t->tlb, shape))
 		return false;
 	shape->slots = shape->pages;
