@@ -1,5 +1,6 @@
 /* The threaded engine, functional: nobody observes, and nothing is paid for it. */
 #define OBSERVED 0
+#define THREADED_SLOW cold
 #define THREADED_TABLE uop_threaded
 #include "engine_threaded.h"
 

@@ -8,7 +8,7 @@
 #include "uop_control.h"
 
 #define HANDLER(name) static void t_##name(struct cpu *cpu, const struct uop *u)
-#define SLOW(name) static __attribute__((noinline, cold)) void s_##name(struct cpu *cpu, const struct uop *u, uint64_t ea)
+#define SLOW(name) static __attribute__((noinline, THREADED_SLOW)) void s_##name(struct cpu *cpu, const struct uop *u, uint64_t ea)
 #define NEXT return u[1].fn(cpu, u + 1)
 #define HANDLER_END(name)                                                                                                                                              \
 	HANDLER(name)                                                                                                                                                  \
