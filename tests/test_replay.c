@@ -159,6 +159,26 @@ static void test_variations(void)
 	unlink(path);
 }
 
+/* References that pass while they are decoded, and all of them read from batches. */
+static void test_passing(void)
+{
+	static const char *const core[] = { "machine.core=tlb", "machine.core=fixed" };
+	struct run_result passed, read;
+	struct machine_config native = configuration("forkwait", "64", "native", NULL);
+	run(&native, true, &read);
+	for (unsigned i = 0; i < 2 * TECHNIQUES; i++) {
+		const struct technique *t = &techniques[i / 2];
+		struct machine_config c = configuration("forkwait", "64", t->name, core[i % 2]);
+		if (t->paravirtual_guest)
+			continue;
+		replay(&c, &passed);
+		c.event_filter = false;
+		replay(&c, &read);
+		CU_ASSERT_EQUAL(differences(&read, &passed, t->name), 0);
+	}
+	unlink(path);
+}
+
 static void test_refusals(void)
 {
 	char error[640] = "";
@@ -187,6 +207,7 @@ int main(void)
 	CU_add_test(s, "zlib, 64 bits", test_zlib);
 	CU_add_test(s, "a path that depends on time", test_timer);
 	CU_add_test(s, "other machines", test_variations);
+	CU_add_test(s, "what passes, and what is read", test_passing);
 	CU_add_test(s, "what does not fit", test_refusals);
 	CU_basic_run_tests();
 	unsigned failures = CU_get_number_of_failures();

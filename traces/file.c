@@ -149,9 +149,11 @@ static void chunk_seal(struct trace_file *f)
 	codec_finish(&f->codec, &f->streams);
 	raw->count = 0;
 	bytes_varint(raw, f->streams.tokens.count);
+	bytes_varint(raw, f->streams.marks.count);
 	bytes_varint(raw, f->streams.addresses.count);
 	bytes_varint(raw, f->streams.details.count);
 	stream_move(raw, &f->streams.tokens);
+	stream_move(raw, &f->streams.marks);
 	stream_move(raw, &f->streams.addresses);
 	stream_move(raw, &f->streams.details);
 	stream_move(raw, &f->blocks);
@@ -318,6 +320,7 @@ static void index_write(struct trace_file *f)
 static void file_destroy(struct trace_file *f)
 {
 	bytes_destroy(&f->streams.tokens);
+	bytes_destroy(&f->streams.marks);
 	bytes_destroy(&f->streams.addresses);
 	bytes_destroy(&f->streams.details);
 	bytes_destroy(&f->blocks);

@@ -185,20 +185,30 @@ bool header_parse(struct span in, struct trace_info *info, struct trace_cpu *cpu
 }
 
 /* ------------------------------------------------------------------ zlib */
+enum { RAW_DEFLATE = -15 }; /* a window of 32 KiB, no header and no checksum */
+
 bool bytes_pack(struct bytes *out, const struct bytes *raw)
 {
-	uLongf n = compressBound(raw->count);
-	if (raw->failed || !bytes_reserve(out, n))
-		return false;
+	z_stream z = { .next_in = raw->data, .avail_in = (uInt)raw->count };
 	/* Level 3: measured on kernel and user code, higher levels gain under 5 % after the codec and cost twice the time. */
-	if (compress2(out->data + out->count, &n, raw->data, raw->count, 3) != Z_OK)
+	if (raw->failed || raw->count > UINT32_MAX || deflateInit2(&z, 3, Z_DEFLATED, RAW_DEFLATE, 8, Z_DEFAULT_STRATEGY) != Z_OK)
 		return false;
-	out->count += n;
-	return true;
+	size_t room = deflateBound(&z, (uLong)raw->count);
+	bool ok = room <= UINT32_MAX && bytes_reserve(out, room);
+	z.next_out = ok ? out->data + out->count : NULL;
+	z.avail_out = ok ? (uInt)room : 0;
+	ok = ok && deflate(&z, Z_FINISH) == Z_STREAM_END;
+	out->count += ok ? z.total_out : 0;
+	deflateEnd(&z);
+	return ok;
 }
 
 bool bytes_unpack(uint8_t *to, size_t n, const uint8_t *packed, size_t packed_bytes)
 {
-	uLongf got = n;
-	return uncompress(to, &got, packed, packed_bytes) == Z_OK && got == n;
+	z_stream z = { .next_in = (Bytef *)(uintptr_t)packed, .avail_in = (uInt)packed_bytes, .next_out = to, .avail_out = (uInt)n };
+	if (n > UINT32_MAX || packed_bytes > UINT32_MAX || inflateInit2(&z, RAW_DEFLATE) != Z_OK)
+		return false;
+	bool ok = inflate(&z, Z_FINISH) == Z_STREAM_END && z.total_out == n;
+	inflateEnd(&z);
+	return ok;
 }

@@ -28,6 +28,7 @@ struct trace_reader {
 	struct trace_chunk head;        /* of the chunk being read */
 	uint32_t left;                  /* events of it that are still to come */
 	struct codec_in in;             /* what they come from, in `raw` */
+	bool few, damaged;              /* the next batch ends behind its first reference; references that passed were no good */
 	struct span page_in;
 	uint8_t *raw;                   /* NULL: no chunk is being read */
 	struct codec *codec;            /* made, as the events' room is, when the first chunk is decoded */
@@ -340,6 +341,7 @@ void trace_reader_rewind(struct trace_reader *r)
 	blocks_forget(r);
 	chunk_end(r);
 	r->next = r->first_chunk;
+	r->few = r->damaged = false;
 	r->chunk = r->events_read = r->given = r->held = 0;
 	memset(r->count_by_kind, 0, sizeof r->count_by_kind);
 }
@@ -558,13 +560,13 @@ static const char *chunk_begin(struct trace_reader *r)
 	if (!r->raw)
 		return wrong;
 	struct span s = { r->raw, r->raw + r->head.raw, false };
-	uint64_t n1 = span_varint(&s), n2 = span_varint(&s), n3 = span_varint(&s);
+	uint64_t n1 = span_varint(&s), n2 = span_varint(&s), n3 = span_varint(&s), n4 = span_varint(&s);
 	r->in = (struct codec_in){ .told = false };
 	if (r->head.first_event != r->events_read)
 		return "does not continue the one before it";
 	if (r->head.type != TRACE_CHUNK_EVENTS_TYPE)
 		return "is not a chunk of events";
-	if (s.bad || !stream_span(&s, n1, &r->in.tokens) || !stream_span(&s, n2, &r->in.addresses) || !stream_span(&s, n3, &r->in.details))
+	if (s.bad || !stream_span(&s, n1, &r->in.tokens) || !stream_span(&s, n2, &r->in.marks) || !stream_span(&s, n3, &r->in.addresses) || !stream_span(&s, n4, &r->in.details))
 		return "streams are cut";
 	if (!reader_prepare(r))
 		return "out of memory";
@@ -589,15 +591,52 @@ static const char *chunk_finish(struct trace_reader *r)
 	return NULL;
 }
 
+static bool event_refers(const struct event *e) { return e->kind == EV_BLOCK || e->kind - EV_LOAD <= EV_RMW - EV_LOAD; } /* ORDER EVENT */
+
+/* The next events, *more at most. Says in *more how many. False: damaged. */
+static bool batch_decode(struct trace_reader *r, size_t *more)
+{
+	struct event *e = r->event + r->held, *end = e + *more;
+	if (r->damaged)
+		return false;
+	if (!r->few)
+		return codec_decode_part(r->codec, &r->in, e, *more);
+	do
+		if (e < end && !codec_decode_part(r->codec, &r->in, e, 1))
+			return false;
+	while (e < end && !event_refers(e++));
+	*more = (size_t)(e - (r->event + r->held));
+	return true;
+}
+
+uint64_t trace_reader_pass(struct trace_reader *r, struct codec_pass *p, uint64_t most)
+{
+	uint64_t passed;
+	p->end = PASS_SPECIAL;
+	p->instructions = 0;
+	p->last = NULL;
+	r->few = true;
+	if (!r->left || r->held || r->damaged)
+		return 0;
+	passed = codec_decode_pass(r->codec, &r->in, p, most < r->left ? most : r->left);
+	r->left -= (uint32_t)passed;
+	r->few = p->end == PASS_SPECIAL || p->end == PASS_DAMAGED;
+	r->damaged = p->end == PASS_DAMAGED;
+	for (unsigned kind = 0; kind <= EV_RMW; kind++)
+		r->count_by_kind[kind] += p->count[kind];
+	return passed;
+}
+
 /* Decodes more of the chunk, behind what the last batch kept back. */
 static const char *batch_fill(struct trace_reader *r)
 {
 	size_t more = r->left < BATCH ? r->left : BATCH, n = r->held + more;
 	memmove(r->event, r->event + r->given, r->held * sizeof *r->event);
 	r->given = 0;
-	if (!codec_decode_part(r->codec, &r->in, r->event + r->held, more))
+	if (!batch_decode(r, &more))
 		return "events are damaged";
 	r->left -= (uint32_t)more;
+	n = r->held + more;
 	bool last = !r->left && r->next + TRACE_CHUNK_HEAD + r->head.packed >= r->end;
 	r->held = last ? 0 : tail_length(r->event, n);
 	r->given = n - r->held;
@@ -623,6 +662,7 @@ bool trace_reader_next(struct trace_reader *r, const struct event **events, size
 		}
 		*count = r->given;
 	}
+	r->few = false;
 	*events = r->event;
 	*pages = r->pages;
 	return true;

@@ -10,6 +10,9 @@
 
 #define NO_BLOCK UINT32_MAX
 #define AHEAD 24 /* events that what a softtlb entry's line takes to come is long */
+#define STOPS_LOOK 64
+#define PASS_MOST 4096
+#define PASSED_WORTH 8u /* events that pass for one that does not: fewer are not worth it (measured on GUPS and on storms of INVLPG) */
 #define PROGRESS_EVERY (1u << 20) /* instructions between two looks at the progress function */
 
 struct replay {
@@ -28,6 +31,8 @@ struct replay {
 	uint32_t last_block;           /* the trace's id of the last block, if nothing came between; else NO_BLOCK */
 	bool indirect;                 /* last_block is NO_BLOCK, and the block before ended in an indirect transfer */
 	bool failed;
+	uint64_t stops, passed;        /* of late: events that did not pass, and those that did */
+	bool passing;                  /* references go by between the batches, which are short then */
 	char error[400];
 };
 
@@ -382,35 +387,78 @@ static const struct pass_row pass_rows[2][EV_MARK + 1] = { /* room 0: the handle
 	{ [EV_LOAD] = PASS_ACCESS(read), [EV_STORE] = PASS_ACCESS(write), [EV_RMW] = PASS_ACCESS(write), [EV_BLOCK] = PASS_BLOCK },
 };
 
+/* Whether no hook waits for blocks. */
+static bool replay_unhooked(const struct replay *p) { return !p->cpu->vmm.block_enter || p->cpu->cpl == 3; }
+
+/* Whether the softtlb knows what the event looks up. */
+static inline bool pass_fits(const struct memory_port *mem, const struct pass_row *row, const struct event *e)
+{
+	uint64_t have, tag = e->flags & EVF_SUPERVISOR ? mem->supervisor_tag : mem->tag;
+	memcpy(&have, (const uint8_t *)&mem->table[e->addr >> 12 & mem->mask] + row->tag_at, sizeof have);
+	return have == ((e->addr & ~0xfffull) | tag) && !(e->flags & row->handled) && (e->addr & 0xfff) + (e->aux & row->sized) < row->room;
+}
+
+/* A block has been entered, and counted. */
+static void replay_entered(struct replay *p, const struct event *block)
+{
+	struct cpu *cpu = p->cpu;
+	p->last_block = block->id;
+	cpu->rip = block->addr - cpu->seg[SEG_CS].base;
+	cpu->icount = p->retired - block->aux;
+}
+
 /* Passes events on, up to `end`, which the sink has room for. Returns the first that needs its handler. */
 static const struct event *replay_pass_known(struct replay *p, const struct event *e, const struct event *end)
 {
-	struct cpu *cpu = p->cpu;
-	const struct memory_port *mem = &cpu->mem;
-	const struct pass_row *rows = pass_rows[!cpu->vmm.block_enter || cpu->cpl == 3];
+	const struct memory_port *mem = &p->cpu->mem;
+	const struct pass_row *rows = pass_rows[replay_unhooked(p)];
 	const struct event *block = NULL;
 	struct event *to = p->events->next;
 	unsigned step = p->events->on;
-	uint64_t mask = mem->mask, tags[2] = { mem->tag, mem->supervisor_tag }, retired = p->retired;
+	uint64_t retired = p->retired;
 
 	for (; e < end; e++, to += step) {
 		const struct pass_row *row = &rows[e->kind];
-		uint64_t have, addr = e->addr;
-		__builtin_prefetch(&mem->table[(end - e > AHEAD ? e[AHEAD] : *e).addr >> 12 & mask]);
-		memcpy(&have, (const uint8_t *)&mem->table[addr >> 12 & mask] + row->tag_at, sizeof have);
-		if (have != ((addr & ~0xfffull) | tags[e->flags / EVF_SUPERVISOR & 1]) || (e->flags & row->handled) || (addr & 0xfff) + (e->aux & row->sized) >= row->room)
+		__builtin_prefetch(&mem->table[(end - e > AHEAD ? e[AHEAD] : *e).addr >> 12 & mem->mask]);
+		if (!pass_fits(mem, row, e))
 			break;
 		uint32_t number = p->number[e->id & row->named];
-		event_write(to, e->kind, e->flags, e->aux, row->named ? number : e->id, addr);
+		event_write(to, e->kind, e->flags, e->aux, row->named ? number : e->id, e->addr);
 		retired += e->aux & row->retires;
 		block = row->retires ? e : block;
 	}
 	p->events->next = to;
 	p->retired = retired;
-	if (block) {
-		p->last_block = block->id;
-		cpu->rip = block->addr - cpu->seg[SEG_CS].base;
-		cpu->icount = retired - block->aux;
+	if (block)
+		replay_entered(p, block);
+	return e;
+}
+
+/* What the softtlb knows is told to the filter, too. False: the event needs its handler. */
+static bool replay_take(void *self, const struct event *e)
+{
+	struct replay *p = self;
+	const struct pass_row *row = &pass_rows[replay_unhooked(p)][e->kind];
+	uint64_t head;
+	if (!pass_fits(&p->cpu->mem, row, e))
+		return false;
+	p->stops++;
+	memcpy(&head, e, sizeof head);
+	if (e->kind == EV_BLOCK)
+		event_put_block(p->events, e->flags, e->aux, machine_blocks(p->machine)->entry[p->number[e->id]].bytes, p->number[e->id], e->addr);
+	else
+		event_put_access(p->events, head, e->addr, 0);
+	return true;
+}
+
+/* What is known among the few events between those that pass. */
+static const struct event *replay_taken(struct replay *p, const struct event *e)
+{
+	for (; e < p->end && replay_take(p, e); e++) {
+		if (e->kind != EV_BLOCK)
+			continue;
+		p->retired += e->aux;
+		replay_entered(p, e);
 	}
 	return e;
 }
@@ -418,6 +466,9 @@ static const struct event *replay_pass_known(struct replay *p, const struct even
 /* The same in steps that the sink has room for. */
 static const struct event *replay_known(struct replay *p, const struct event *e)
 {
+	if (p->passing)
+		return replay_taken(p, e);
+	event_forget(p->events);
 	while (e < p->end) {
 		size_t room = (size_t)(p->events->limit - p->events->next) + 1, left = (size_t)(p->end - e);
 		const struct event *end = e + (room < left ? room : left);
@@ -430,22 +481,65 @@ static const struct event *replay_known(struct replay *p, const struct event *e)
 	return e;
 }
 
+/* Before the next batch gives the last block's id to another one. */
+static void replay_leave(struct replay *p)
+{
+	p->indirect = replay_indirect(p);
+	p->last_block = NO_BLOCK;
+}
+
+/* Has an event handled. Returns how many it was with those that belong to it; 0: failed. */
+static unsigned replay_handle(struct replay *p, const struct event *e)
+{
+	unsigned taken = handlers[e->kind](p, e);
+	if (taken == 0 || !p->vmm->failed)
+		return taken;
+	p->failed = true;
+	snprintf(p->error, sizeof p->error, "the VMM failed in replay after %llu instructions: %s", (unsigned long long)p->retired, p->vmm->error);
+	return 0;
+}
+
+/* Whether references may pass unseen that the filter of the sink knows: no hook waits for them, and not so many stop that reading a batch of all is quicker. */
+static bool replay_passes(struct replay *p)
+{
+	bool worth = p->stops < STOPS_LOOK || p->passed >= p->stops * PASSED_WORTH;
+	if (p->stops >= STOPS_LOOK)
+		p->stops = p->passed = 0;
+	return worth && p->events->filter && p->events->on && replay_unhooked(p);
+}
+
+/* The references that come next, as far as none is special. */
+static bool replay_pass_by(struct replay *p)
+{
+	struct codec_pass pass = { .filter = p->events->filter, .take = replay_take, .self = p };
+	while ((p->passing = replay_passes(p))) {
+		p->passed += trace_reader_pass(p->reader, &pass, PASS_MOST);
+		p->stops++;
+		p->retired += pass.instructions;
+		if (pass.last)
+			replay_entered(p, &pass.block);
+		if (pass.end == PASS_ALL)
+			continue;
+		if (pass.end != PASS_EVENT)
+			break;
+		p->end = &pass.event + 1;
+		if (!replay_handle(p, &pass.event))
+			return false;
+	}
+	replay_leave(p);
+	return true;
+}
+
 static bool replay_batch(struct replay *p, const struct event *e, size_t count)
 {
 	p->end = e + count;
 	while ((e = replay_known(p, e)) < p->end) {
-		unsigned taken = handlers[e->kind](p, e);
+		unsigned taken = replay_handle(p, e);
 		e += taken;
 		if (taken == 0)
 			return false;
-		if (p->vmm->failed) {
-			p->failed = true;
-			snprintf(p->error, sizeof p->error, "the VMM failed in replay after %llu instructions: %s", (unsigned long long)p->retired, p->vmm->error);
-			return false;
-		}
 	}
-	p->indirect = replay_indirect(p); /* before the next batch gives its id to another block */
-	p->last_block = NO_BLOCK;
+	replay_leave(p);
 	return true;
 }
 
@@ -498,6 +592,8 @@ static bool replay_all(struct replay *p, machine_progress *progress, void *self)
 	if (!replay_begin(p))
 		return false;
 	for (;;) {
+		if (!replay_pass_by(p))
+			return false;
 		if (!trace_reader_next(p->reader, &e, &count, &p->page, p->error, sizeof p->error))
 			return false;
 		if (!count)

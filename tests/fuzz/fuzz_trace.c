@@ -70,14 +70,14 @@ static void chunk_fuzz(const uint8_t *bytes, size_t n)
 	bytes_destroy(&head);
 }
 
-/* Thirds of the input are the streams. What decodes must encode and decode to the same events. */
+/* Quarters of the input are the streams. What decodes must encode and decode to the same events. */
 static void codec_fuzz(const uint8_t *bytes, size_t n)
 {
-	static struct codec c; /* 1 MiB: not for the stack */
+	static struct codec c; /* megabytes: not for the stack */
 	struct event one[512], two[512];
 	struct codec_out out = { 0 };
-	const uint8_t *a = bytes, *b = bytes + n / 3, *d = bytes + n / 3 * 2;
-	struct codec_in in = { .tokens = { a, b, false }, .addresses = { b, d, false }, .details = { d, bytes + n, false } };
+	const uint8_t *a = bytes, *b = bytes + n / 4, *m = bytes + n / 4 * 2, *d = bytes + n / 4 * 3;
+	struct codec_in in = { .tokens = { a, b, false }, .addresses = { b, m, false }, .marks = { m, d, false }, .details = { d, bytes + n, false } };
 	codec_reset(&c);
 	if (!codec_decode(&c, &in, one, n % 512))
 		return;
@@ -85,11 +85,13 @@ static void codec_fuzz(const uint8_t *bytes, size_t n)
 	codec_encode(&c, &out, one, one + n % 512);
 	codec_finish(&c, &out);
 	in = (struct codec_in){ .tokens = { out.tokens.data, out.tokens.data + out.tokens.count, false }, .addresses = { out.addresses.data, out.addresses.data + out.addresses.count, false },
+		.marks = { out.marks.data, out.marks.data + out.marks.count, false },
 		.details = { out.details.data, out.details.data + out.details.count, false } };
 	codec_reset(&c);
 	if (!codec_decode(&c, &in, two, n % 512) || memcmp(one, two, n % 512 * sizeof *one))
 		abort();
 	bytes_destroy(&out.tokens);
+	bytes_destroy(&out.marks);
 	bytes_destroy(&out.addresses);
 	bytes_destroy(&out.details);
 }
