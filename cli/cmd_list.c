@@ -67,12 +67,7 @@ static bool topic_walk_caches(unsigned i, struct entry *e)
 
 static bool topic_works(unsigned i, struct entry *e)
 {
-	static const char *const text[] = {
-#define VMM_WORK(name, text) text,
-#include "../vmx-model/vmm_works.def"
-#undef VMM_WORK
-	};
-	return i < VMM_WORKS && entry_set(e, vmm_work_name(i), text[i]);
+	return i < VMM_WORKS && entry_set(e, vmm_work_name(i), "");
 }
 
 static bool topic_formats(unsigned i, struct entry *e)
@@ -80,7 +75,7 @@ static bool topic_formats(unsigned i, struct entry *e)
 	char text[64];
 	if (i >= PAGING_FORMATS)
 		return false;
-	snprintf(text, sizeof text, "%u references in one dimension", paging_format_levels(i));
+	snprintf(text, sizeof text, "references in one dimension: %u", paging_format_levels(i));
 	return entry_set(e, paging_format_name(i), text);
 }
 
@@ -138,11 +133,11 @@ static const char *topic_choice(unsigned i)
 	return i < TOPICS ? topics[i].name : NULL;
 }
 
-static void topic_print(const struct topic *t, unsigned indent)
+static void topic_print(const struct topic *t)
 {
 	struct entry e;
 	for (unsigned i = 0; t->get(i, &e); i++)
-		printf("%*s%-28s %s\n", (int)indent, "", e.name, e.text);
+		printf("%-*s%s%s\n", *e.text ? 28 : 0, e.name, *e.text ? " " : "", e.text);
 }
 
 static void quoted_print(const char *s)
@@ -177,7 +172,7 @@ static int list_run(const struct options *o)
 	}
 	for (unsigned i = 0; i < TOPICS; i++)
 		if (!strcmp(topics[i].name, o->operand[0])) {
-			o->json ? topic_print_json(&topics[i]) : topic_print(&topics[i], 0);
+			o->json ? topic_print_json(&topics[i]) : topic_print(&topics[i]);
 			return STATUS_GOOD;
 		}
 	const char *near = nearest_word(o->operand[0], topic_choice);

@@ -527,6 +527,15 @@ static void test_fast_calls(void)
 	CU_ASSERT_EQUAL(c->seg[SEG_CS].selector, 0x23);
 	CU_ASSERT_EQUAL(c->code_size, 4);
 	expect(box_run(b, sys_syscall, (struct sys_operands){ 0 }), VEC_UD, -1, "syscall in compatibility mode (Intel)");
+	box_destroy(b);
+}
+
+/* SDM 2B SYSENTER, SYSEXIT; SYSRET from ring 0 that never was anywhere else. */
+static void test_fast_calls_by_msrs(void)
+{
+	struct box *b = box_create_long(3);
+	struct cpu *c = &b->cpu;
+	c->eflags |= FLAG_IF;
 	expect(box_run(b, sys_sysenter, (struct sys_operands){ 0 }), VEC_GP, 0, "sysenter, no CS");
 	c->sysenter_cs = 0x40;
 	c->sysenter_esp = 0xffff800000002000;
@@ -665,7 +674,7 @@ int main(void)
 		{ "64-bit delivery", test_long_delivery },
 		{ "64-bit faults", test_long_faults },
 		{ "64-bit call gates", test_long_call_gate },
-		{ "syscall and sysenter", test_fast_calls },
+		{ "syscall and sysret", test_fast_calls }, { "sysenter and sysexit", test_fast_calls_by_msrs },
 		{ "task switches", test_task_switch },
 		{ "task switch faults", test_task_faults }, CU_TEST_INFO_NULL,
 	};

@@ -174,7 +174,8 @@ uint64_t vmm_region_alloc(struct vmm *v, uint64_t bytes)
 	uint64_t at = v->pool_next;
 	bytes = (bytes + 4095) & ~4095ull;
 	if (bytes > v->pool_base + v->pool_bytes - v->pool_next) {
-		vmm_fail(v, "the VMM's memory pool of %llu KiB has no room for a table of %llu KiB: it grows with the guest's memory, so set machine.memory higher", (unsigned long long)v->pool_bytes >> 10, (unsigned long long)bytes >> 10);
+		vmm_fail(v, "the VMM's memory pool of %llu KiB has no room for a table of %llu KiB: it grows with the guest's memory, so set machine.memory higher",
+			(unsigned long long)v->pool_bytes >> 10, (unsigned long long)bytes >> 10);
 		return 0;
 	}
 	v->pool_next += bytes;
