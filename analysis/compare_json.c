@@ -253,7 +253,35 @@ static void json_run(struct json *j, const char *key, const struct run_result *r
 	json_close(j, '}');
 }
 
+/* A technique whose references do not depend on the size has no fit: null. */
+static void json_fit(struct json *j, const char *technique, const struct fit *f, bool fits)
+{
+	json_open(j, NULL, '{');
+	json_text(j, "technique", technique);
+	json_known(j, "cycles_without_walks", fits ? f->c[0] : NAN);
+	json_known(j, "cycles_per_reference", fits ? f->c[1] : NAN);
+	json_known(j, "standard_error", fits ? f->se[1] : NAN);
+	json_known(j, "r2", fits ? f->r2 : NAN);
+	json_close(j, '}');
+}
+
+static void json_fits(struct json *j, const struct run_result *sizes, unsigned n)
+{
+	struct fit f = { 0 };
+	bool fits;
+	json_open(j, "fit", '[');
+	for (unsigned t = 0; t < TECHNIQUES; t++)
+		if (compare_fit(sizes, n, techniques[t].name, &f, &fits))
+			json_fit(j, techniques[t].name, &f, fits);
+	json_close(j, ']');
+}
+
 void compare_print_json(FILE *out, const struct run_result *runs, unsigned n)
+{
+	compare_print_json_fitted(out, runs, n, NULL, 0);
+}
+
+void compare_print_json_fitted(FILE *out, const struct run_result *runs, unsigned n, const struct run_result *sizes, unsigned sizes_n)
 {
 	struct json j = { out, false, 1 };
 	fputc('{', out);
@@ -262,6 +290,8 @@ void compare_print_json(FILE *out, const struct run_result *runs, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		json_run(&j, NULL, &runs[i]);
 	json_close(&j, ']');
+	if (sizes_n)
+		json_fits(&j, sizes, sizes_n);
 	fputs("\n}\n", out);
 }
 

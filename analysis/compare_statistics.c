@@ -34,22 +34,30 @@ void compare_print_seeds(FILE *out, const struct run_result *runs, unsigned n)
 		interval_print(out, runs, n, techniques[t].name);
 }
 
-static void fit_print(FILE *out, const struct run_result *runs, unsigned n, const char *technique)
+unsigned compare_fit(const struct run_result *runs, unsigned n, const char *technique, struct fit *f, bool *fits)
 {
 	double *y = calloc(n + 1, sizeof *y), *x = calloc(n + 1, sizeof *x);
 	unsigned k = 0;
-	struct fit f;
 	for (unsigned i = 0; x && y && i < n; i++)
 		if (run_counts(&runs[i], technique)) {
 			y[k] = (double)runs[i].cycles;
 			x[k++] = (double)result_stat(&runs[i], "walk.refs");
 		}
-	if (k && statistics_fit(y, x, k, 1, &f))
+	*fits = k && statistics_fit(y, x, k, 1, f);
+	free(x);
+	free(y);
+	return k;
+}
+
+static void fit_print(FILE *out, const struct run_result *runs, unsigned n, const char *technique)
+{
+	struct fit f;
+	bool fits;
+	unsigned k = compare_fit(runs, n, technique, &f, &fits);
+	if (fits)
 		fprintf(out, "  %-14s %18.0f %10.2f +- %-8.2f %.4f\n", technique, f.c[0], f.c[1], f.se[1], f.r2);
 	else if (k)
 		fprintf(out, "  %-14s no fit: its walk references do not depend on the size\n", technique);
-	free(x);
-	free(y);
 }
 
 void compare_print_fit(FILE *out, const struct run_result *runs, unsigned n)

@@ -142,6 +142,11 @@ struct results_db *results_open(const char *path, char *error, size_t error_size
 		return NULL;
 	}
 	snprintf(db->path, sizeof db->path, "%s", path);
+	if (!*path || *path == ':') { /* to SQLite a database that is gone when it is closed */
+		snprintf(error, error_size, "\"%s\" is no file: name another with --db", path);
+		results_close(db);
+		return NULL;
+	}
 	bool ok = sqlite3_open_v2(path, &db->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) == SQLITE_OK;
 	if (ok)
 		sqlite3_busy_timeout(db->sql, 10000); /* another run may be writing: its transaction is short */

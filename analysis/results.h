@@ -34,9 +34,11 @@ bool compare_good(const struct run_result *runs, unsigned n);
 void compare_print(FILE *out, const struct run_result *runs, unsigned n);
 /* The same as one JSON object. */
 void compare_print_json(FILE *out, const struct run_result *runs, unsigned n);
+/* The same, with the linear model over `sizes`: runs of several TLB sizes (0: without). */
+void compare_print_json_fitted(FILE *out, const struct run_result *runs, unsigned n, const struct run_result *sizes, unsigned sizes_n);
 /* Over several seeds: each technique's mean cycles with its interval of confidence. Nothing for one seed. */
 void compare_print_seeds(FILE *out, const struct run_result *runs, unsigned n);
-/* The linear model of the literature: runs are of several TLB sizes; each technique's cycles are fitted on its walk references. */
+/* compare_fit() of each technique, as a table. */
 void compare_print_fit(FILE *out, const struct run_result *runs, unsigned n);
 /* One run's summary. */
 void result_print(FILE *out, const struct run_result *r);
@@ -64,4 +66,6 @@ void sampling_print(FILE *out, const struct run_result *r);
 #define FIT_LIMIT 8
 struct fit { unsigned k; double c[FIT_LIMIT + 1], se[FIT_LIMIT + 1], r2; };
 bool statistics_fit(const double *y, const double *x, unsigned n, unsigned k, struct fit *out);
+/* The linear model of the literature: a technique's cycles on its walk references, over runs of several TLB sizes. Returns how many runs of it there are; *fits: *f is set. */
+unsigned compare_fit(const struct run_result *runs, unsigned n, const char *technique, struct fit *f, bool *fits);
 #endif

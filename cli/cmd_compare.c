@@ -270,11 +270,28 @@ static unsigned runs_collect(struct comparison *c, struct run_result *runs)
 	return n;
 }
 
-static void fit_show(const struct comparison *c, struct run_result *runs)
+/* The runs of --fit; NULL: out of memory, or none were made. */
+static struct run_result *sizes_collect(const struct comparison *c)
 {
-	for (unsigned i = c->main_runners; i < c->runners; i++)
-		runs[i - c->main_runners] = c->runner[i].result;
-	compare_print_fit(stdout, runs, c->runners - c->main_runners);
+	struct run_result *sizes = c->options->fit ? calloc(c->runners - c->main_runners + 1, sizeof *sizes) : NULL;
+	for (unsigned i = c->main_runners; sizes && i < c->runners; i++)
+		sizes[i - c->main_runners] = c->runner[i].result;
+	return sizes;
+}
+
+static void comparison_print(const struct comparison *c, const struct run_result *runs, unsigned n)
+{
+	struct run_result *sizes = sizes_collect(c);
+	unsigned sizes_n = sizes ? c->runners - c->main_runners : 0;
+	if (c->options->json) {
+		compare_print_json_fitted(stdout, runs, n, sizes, sizes_n);
+	} else {
+		compare_print(stdout, runs, n);
+		compare_print_seeds(stdout, runs, n);
+		if (sizes_n)
+			compare_print_fit(stdout, sizes, sizes_n);
+	}
+	free(sizes);
 }
 
 static int comparison_show(struct comparison *c)
@@ -284,16 +301,9 @@ static int comparison_show(struct comparison *c)
 		return complain(STATUS_FAILED, "out of memory");
 	unsigned n = runs_collect(c, runs);
 	int status = comparison_store(c) ? STATUS_GOOD : STATUS_FAILED; /* first: a reader of standard output may leave early */
-	if (c->options->json) {
-		compare_print_json(stdout, runs, n);
-	} else {
-		compare_print(stdout, runs, n);
-		compare_print_seeds(stdout, runs, n);
-	}
+	comparison_print(c, runs, n);
 	if (!status && !compare_good(runs, n))
 		status = complain(STATUS_FAILED, "the runs are not all equivalent, or did not all end as they should: see \"equivalence\", \"resource control\" and the state hashes");
-	if (c->options->fit && !c->options->json)
-		fit_show(c, runs);
 	free(runs);
 	return status;
 }

@@ -39,6 +39,8 @@ static int run_lockstep(const struct options *o, const struct config *c)
 	struct lockstep_report r;
 	char error[640];
 	unsigned n = 1;
+	if (o->db || o->json)
+		return complain(STATUS_USAGE, "--lockstep compares engines and has no result: leave %s out", o->db ? "--db" : "--json");
 	if (!config_machine(c, NULL, &m, error, sizeof error))
 		return options_refuse(o, error);
 	for (const struct engine *e = engines; e->name && n < ENGINES - 1; e++)

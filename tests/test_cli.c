@@ -191,6 +191,10 @@ static void test_run(void)
 	/* before the guest runs: not after hours that would be lost */
 	expect("run --workload syscall --db /nonexistent/x.db", 1, "/nonexistent/x.db");
 	CU_ASSERT_PTR_NULL(strstr(output, "guest instructions"));
+	expect("run --workload syscall --db ''", 1, "is no file");
+	expect("run --workload syscall --db :memory:", 1, "is no file");
+	expect("run --workload syscall --lockstep --json", 2, "leave --json out");
+	expect("run --workload syscall --lockstep --db test_cli.db", 2, "leave --db out");
 	expect("compare --workload syscall --db /nonexistent/x.db", 1, "/nonexistent/x.db");
 	CU_ASSERT_PTR_NULL(strstr(output, "execution"));
 	expect("bench --kernels empty --db /nonexistent/x.db", 1, "/nonexistent/x.db");
@@ -228,6 +232,10 @@ static void test_compare(void)
 	expect("compare --workload syscall --techniques bt,shadow --no-replay --db test_cli.db", 0, "holds");
 	CU_ASSERT_STRING_EQUAL(stored("SELECT count(*) FROM runs r JOIN configurations c ON c.hash = r.configuration WHERE c.text LIKE '%technique: \"' || r.technique || '\"%'"), "7");
 	expect("compare --workload syscall --techniques native --seeds 2 --fit --db test_cli.db", 0, "mean cycles over 2 seeds");
+	expect("compare --workload gups --techniques native --no-replay --fit --json --db test_cli.db", 0, "\"cycles_per_reference\"");
+	CU_ASSERT_TRUE(json_valid());
+	expect("compare --workload syscall --techniques native --no-replay --fit --json --db test_cli.db", 0, "\"fit\": [");
+	CU_ASSERT_TRUE(json_valid());
 	unlink("test_cli.db");
 	unlink("test_cli.db-wal");
 	unlink("test_cli.db-shm");
