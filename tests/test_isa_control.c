@@ -158,6 +158,8 @@ static void test_pdptes(void)
 		{ 3, CR0_PE, 0, CR4_PAE, 0x2000, -1 } /* paging off */, { 0, CR0_PE, 0x2000, CR4_PAE, CR0_PE | CR0_PG, VEC_GP }, { 0, CR0_PE, 0x1000, CR4_PAE, CR0_PE | CR0_PG, -1 },
 		{ 0, CR0_PE | CR0_PG, 0x2000, CR4_PAE, CR0_PE | CR0_PG | CR0_WP, -1 } /* WP loads none */, { 0, CR0_PE | CR0_PG, 0x2000, CR4_PAE, CR0_PE | CR0_PG | CR0_CD, VEC_GP },
 		{ 4, CR0_PE | CR0_PG, 0x2000, 0, CR4_PAE, VEC_GP }, { 4, CR0_PE | CR0_PG, 0x2000, CR4_PAE, CR4_PAE | CR4_PGE, VEC_GP }, { 4, CR0_PE | CR0_PG, 0x2000, CR4_PAE, CR4_PAE | CR4_TSD, -1 },
+		{ 4, CR0_PE | CR0_PG, 0x2000, CR4_PAE, CR4_PAE | CR4_PSE, VEC_GP }, { 4, CR0_PE | CR0_PG, 0x2000, CR4_PAE, CR4_PAE | CR4_SMEP, VEC_GP },
+		{ 4, CR0_PE | CR0_PG, 0x2000, CR4_PAE, CR4_PAE | CR4_SMAP, -1 },
 	};
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct box *b = box_create();
@@ -182,6 +184,9 @@ static void test_enter_long_mode(void)
 	expect(box_run(b, sys_wrmsr, (struct sys_operands){ 0 }), -1, 0, "wrmsr EFER");
 	CU_ASSERT_FALSE(cpu_long_mode(c));
 	c->reg[REG_AX] = CR0_PE | CR0_PG;
+	c->tr.attributes = SEGA_P | 3;
+	expect(box_run(b, sys_mov_to_cr, (struct sys_operands){ .reg = 0, .rm = REG_AX }), VEC_GP, 0, "a 16-bit TSS (SDM 2B MOV to CR0)");
+	c->tr.attributes = SEGA_P | 11;
 	expect(box_run(b, sys_mov_to_cr, (struct sys_operands){ .reg = 0, .rm = REG_AX }), -1, 0, "paging on");
 	CU_ASSERT_TRUE(cpu_long_mode(c));
 	CU_ASSERT_EQUAL(c->code_size, 4);

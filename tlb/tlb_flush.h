@@ -1,7 +1,7 @@
 /* What EV_TLB_FLUSH.id means: hardware TLB maintenance as the modelled TLBs see it. Walk caches follow the same scopes (SDM 3A 4.10.4, 3C 28.4.3). */
 #ifndef TLB_FLUSH_H
 #define TLB_FLUSH_H
-enum tlb_flush { /* ORDER FLUSH: names in tlb_model.c */
+enum tlb_flush {
 	TLB_FLUSH_ALL,            /* every translation of every VPID: VM entry or exit without VPID, hardware reset */
 	TLB_FLUSH_VPID,           /* all of one VPID, globals included (INVVPID single context; CR4.PGE toggle under its VPID). aux = vpid */
 	TLB_FLUSH_VPID_NOGLOBAL,  /* all but globals of one VPID: MOV CR3 with PCID off */
