@@ -1,4 +1,4 @@
-/* Makes random programs; see random_program.h. */
+/* Makes random programs; see random_program.h. No expression draws twice, unless ?:, && or || says which comes first: else compilers would make other programs. */
 #include "random_program.h"
 #include <stddef.h>
 #include <string.h>
@@ -68,7 +68,11 @@ static uint64_t value(struct maker *m)
 {
 	static const uint64_t corner[] = { 0, 1, 2, 7, 8, 0x1f, 0x20, 0x3f, 0x40, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000,
 		0x7fffffffffffffff, 0x8000000000000000, ~0ull, ~1ull, ~0x7full, ~0x7fffull, ~0x7fffffffull };
-	return chance(m, 2) ? corner[pick(m, sizeof corner / sizeof *corner)] : chance(m, 2) ? rnd(m) >> pick(m, 64) : rnd(m);
+	if (chance(m, 2))
+		return corner[pick(m, sizeof corner / sizeof *corner)];
+	const bool narrow = chance(m, 2);
+	const uint64_t v = rnd(m);
+	return narrow ? v >> pick(m, 64) : v;
 }
 
 /* An address worth having in a register. */
@@ -259,8 +263,9 @@ static bool form_fits(struct maker *m, const struct form *f)
 static void flags_define(struct maker *m)
 {
 	line_room(m, 3);
+	const unsigned reg = pick(m, 8), rm = pick(m, 8);
 	put1(m, 0x39);
-	put1(m, 0xc0 | pick(m, 8) << 3 | pick(m, 8));
+	put1(m, 0xc0 | reg << 3 | rm);
 }
 
 static unsigned size_pick(struct maker *m, const struct form *f)
@@ -571,8 +576,9 @@ static void entry_store_put(struct maker *m)
 	put1(m, m->width == 8 ? 0x04 : 0x05);
 	if (m->width == 8)
 		put1(m, 0x25);
+	const uint32_t to = RANDOM_EDIT + pick(m, RANDOM_EDIT_PAGES) * 4096, flags = rnd(m) & 0x166;
 	put(m, entry, 4);
-	put(m, RANDOM_EDIT + pick(m, RANDOM_EDIT_PAGES) * 4096 + ((rnd(m) & 0x166) | (chance(m, 8) ? 0 : 1)), 4);
+	put(m, to | flags | (chance(m, 8) ? 0 : 1), 4);
 	if (!(m->what & RANDOM_FLUSHED) && chance(m, 4))
 		return;
 	if (chance(m, 3)) {
@@ -708,7 +714,9 @@ static void head_make(struct maker *m)
 	h->timer = (m->what & RANDOM_TIMELESS) || pick(m, 3) ? 0 : 20 + pick(m, 3000);
 	h->stack16 = !(m->what & RANDOM_DEFINED); /* what IRET leaves in the upper half of ESP there is the maker's */
 	h->faults = 40 + pick(m, 200);
-	h->eflags = 2 | (chance(m, 2) || h->timer ? 0x200 : 0) | (chance(m, 3) ? 0x3000 : 0) | (uint32_t)(rnd(m) & 0x8d5);
+	h->eflags = chance(m, 2) || h->timer ? 0x202 : 2;
+	h->eflags |= chance(m, 3) ? 0x3000 : 0;
+	h->eflags |= (uint32_t)(rnd(m) & 0x8d5);
 	for (unsigned i = 0; i < 16; i++)
 		h->reg[i] = i == BX || i == SI || i == DI ? RANDOM_DATA + pick(m, RANDOM_DATA_BYTES) : h->kind == 3 ? value(m) : (uint32_t)value(m);
 	m->width = h->width;
