@@ -232,7 +232,7 @@ static void info_print(const struct trace_info *i, const struct tally *t)
 	printf("%" PRIu64 " instructions, %" PRIu64 " events in %" PRIu64 " chunks, %" PRIu64 " blocks, %" PRIu64 " page-table pages\n", t->instructions, t->events, i->chunks, i->blocks, i->table_pages);
 	if (t->events && t->instructions)
 		printf("%" PRIu64 " bytes: %.2f bytes an event, %.2f an instruction\n", i->file_bytes, (double)i->file_bytes / (double)t->events, (double)i->file_bytes / (double)t->instructions);
-	for (unsigned k = 1; k <= EV_MARK; k++)
+	for (unsigned k = 1; k < EV_GUEST_KINDS; k++)
 		if (t->by_kind[k])
 			printf("  %-14s %14" PRIu64 "\n", trace_kind_name(k), t->by_kind[k]);
 	if (i->complete && i->note[0])
@@ -254,7 +254,7 @@ static void info_print_json(const struct trace_info *i, const struct tally *t)
 		t->instructions, t->events, i->chunks, i->blocks);
 	printf("  \"references\": %" PRIu64 ",\n  \"table_pages\": %" PRIu64 ",\n  \"file_bytes\": %" PRIu64 ",\n  \"events_by_kind\": {", trace_references(t->by_kind), i->table_pages, i->file_bytes);
 	const char *comma = "";
-	for (unsigned k = 1; k <= EV_MARK; k++)
+	for (unsigned k = 1; k < EV_GUEST_KINDS; k++)
 		if (t->by_kind[k]) {
 			printf("%s\n    \"%s\": %" PRIu64, comma, trace_kind_name(k), t->by_kind[k]);
 			comma = ",";

@@ -1,5 +1,6 @@
 #include "crack.h"
 #include "engine_dbt.h"
+#include "memory.h"
 #include <stdlib.h>
 
 /* ---- places ---- */
@@ -310,7 +311,8 @@ struct fetch {
 	uint64_t hpa;
 };
 
-static struct fetch fetch_page(struct cpu *cpu, uint64_t linear)
+/* `before`: bytes of the same instruction in the page before, which has been fetched. */
+static struct fetch fetch_page(struct cpu *cpu, uint64_t linear, unsigned before)
 {
 	struct fast_entry *e = &cpu->mem.table[linear >> 12 & cpu->mem.mask];
 	struct mem_fill fill = { 0 };
@@ -318,7 +320,7 @@ static struct fetch fetch_page(struct cpu *cpu, uint64_t linear)
 		const uint8_t *real = (const uint8_t *)(uintptr_t)(linear + e->addend);
 		return (struct fetch){ real, (uint64_t)(real - cpu->phys->bytes) };
 	}
-	bool ok = cpu->mem.fill(cpu->mem.self, cpu, linear, ACCESS_EXEC, false, 1, &fill);
+	bool ok = cpu->mem.fill(cpu->mem.self, cpu, linear, ACCESS_EXEC, false, 1 + before, &fill);
 	block_stamp_now(cpu);
 	if (!ok)
 		cpu_raise_fault(cpu, &fill.fault);
@@ -342,6 +344,13 @@ static uint64_t fetch_room(struct cpu *cpu)
 	if (cpu->rip > limit)
 		cpu_raise_error(cpu, VEC_GP, 0);
 	return limit - cpu->rip + 1;
+}
+
+/* #GP for an instruction that lies where none may, after `bytes` of it have been fetched. */
+static _Noreturn void fetch_refuse(struct cpu *cpu, uint64_t linear, unsigned bytes)
+{
+	event_put(cpu->events, EV_PROBE, EVF_FETCH | memory_flags(cpu, false), bytes, 0, linear);
+	cpu_raise_error(cpu, VEC_GP, 0);
 }
 
 /* ---- building ---- */
@@ -395,20 +404,20 @@ static struct block *block_build_straddling(struct cpu *cpu, struct crack *k, co
 	uint8_t bytes[32];
 	unsigned have = 4096 - (unsigned)(linear & 4095);
 	if (room <= have)
-		cpu_raise_error(cpu, VEC_GP, 0);
+		fetch_refuse(cpu, linear, 1);
 	uint64_t next = linear + have;
 	if (cpu->code_size != 8)
 		next &= 0xffffffff;
 	if (!fetch_canonical(cpu, next))
-		cpu_raise_error(cpu, VEC_GP, 0);
-	struct fetch second = fetch_page(cpu, next);
+		fetch_refuse(cpu, linear, 1);
+	struct fetch second = fetch_page(cpu, next, have);
 	for (unsigned i = 0; i < sizeof bytes; i++)
 		bytes[i] = i < have ? first->real ? first->real[i] : 0xff : second.real ? second.real[i - have] : 0xff;
 	k->code = bytes;
 	k->avail = room < sizeof bytes ? (unsigned)room : (unsigned)sizeof bytes;
 	k->max_insns = 1;
 	if (crack_block(k) != CRACK_DONE)
-		cpu_raise_error(cpu, VEC_GP, 0); /* beyond the limit */
+		fetch_refuse(cpu, linear, have + 1); /* beyond the limit */
 	struct block *b = block_make(cpu, k, first);
 	b->straddle = true;
 	b->hpa2 = second.hpa;
@@ -464,7 +473,7 @@ static bool block_still_there(struct cpu *cpu, struct block *b, uint64_t linear)
 	if (!b->straddle)
 		return true;
 	uint64_t next = (linear | 4095) + 1;
-	struct fetch second = fetch_page(cpu, cpu->code_size == 8 ? next : next & 0xffffffff);
+	struct fetch second = fetch_page(cpu, cpu->code_size == 8 ? next : next & 0xffffffff, (unsigned)(next - linear));
 	return second.hpa == b->hpa2;
 }
 
@@ -478,7 +487,7 @@ struct block *block_find(struct cpu *cpu)
 		return b;
 	uint64_t room = fetch_room(cpu);
 	uint64_t linear = cpu->code_size == 8 ? cpu->rip : (cpu->rip + cpu->seg[SEG_CS].base) & 0xffffffff;
-	struct fetch at = fetch_page(cpu, linear);
+	struct fetch at = fetch_page(cpu, linear, 0);
 	for (b = c->hash[hash_slot(at.hpa, cpu->rip, key)]; b; b = b->hash_next)
 		if (b->hpa == at.hpa && b->pc == cpu->rip && b->key == key)
 			break;

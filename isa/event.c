@@ -139,7 +139,7 @@ static void skipped_settle(struct event_sink *s)
    what was left out may be told later. Others break off the running block. */
 enum reach { REACH_ALL, REACH_NOTE /* as REACH_ADD, and what is told later was before it */, REACH_ADD, REACH_SUMS, REACH_TURN };
 static const uint8_t reaches[64] = {
-	[EV_SENSITIVE] = REACH_NOTE, [EV_REP] = REACH_ADD, [EV_STATE] = REACH_ADD, [EV_IRQ_RAISED] = REACH_ADD, [EV_DEVICE] = REACH_ADD, [EV_IDLE] = REACH_ADD,
+	[EV_SENSITIVE] = REACH_NOTE, [EV_REP] = REACH_ADD, [EV_STATE] = REACH_ADD, [EV_IRQ_RAISED] = REACH_ADD, [EV_DEVICE] = REACH_ADD, [EV_IDLE] = REACH_ADD, [EV_PROBE] = REACH_ADD,
 	[EV_MARK] = REACH_SUMS, [EV_CUT] = REACH_TURN, [EV_EXCEPTION] = REACH_TURN, [EV_INTERRUPT] = REACH_TURN,
 };
 

@@ -5,7 +5,7 @@
  * same whatever the size of the buffer. Therefore the buffer is drained *before* anything that reads time or model state, and before
  * any change to memory that a consumer may read (page tables, of guest or VMM) or to the current paging description.
  *
- * Layer 1 (EV_BLOCK .. EV_MARK) is what the guest did: the engine writes it, a trace stores it, replay reads it back.
+ * Layer 1 (EV_BLOCK .. EV_PROBE) is what the guest did: the engine writes it, a trace stores it, replay reads it back.
  * Layer 2 (EV_EXIT ..) is what virtualizing it took: the technique writes it, live and in replay alike; a trace never stores it.
  */
 #ifndef ISA_EVENT_H
@@ -40,6 +40,9 @@ enum event_kind { /* ORDER EVENT: numbers are stored in traces; append only, wit
 	EV_DEVICE,       /* a device model did something for port I/O. id = port | size << 16 | write << 24 */
 	EV_HYPERCALL,    /* id = number, addr = first argument; details as the paravirt VMM writes them (EV_VALUE follows if aux) */
 	EV_MARK,         /* workloads/include/ringside_mark.h. id = region << 1 | begin */
+	EV_PROBE,        /* a translation asked for ahead of its access, or for none: an instruction that checks for a write before it reads, a fetch that ends in #GP. addr = gva,
+	                    aux = bytes; a write, or with EVF_FETCH a fetch. Takes no time: it stands where a VMM is asked */
+	EV_GUEST_KINDS,  /* of layer 1, with EV_NONE */
 	/* ---- layer 2: virtualization ---- */
 	EV_EXIT = 64,    /* control leaves the guest for the VMM. id = enum exit_reason (vmx-model/vmm.h) ; aux = enum vmm_transition */
 	EV_ENTRY,        /* and comes back. the same fields */
@@ -67,8 +70,9 @@ enum {
 	EVF_HAS_ERROR = 8,
 	EVF_SOFT = 16,
 	EVF_EARLIER = 2,
-	EVF_FETCH = 64,     /* EV_LOAD with EVF_FAULT: it was an instruction fetch whose translation faulted */
+	EVF_FETCH = 64,     /* EV_LOAD with EVF_FAULT: it was an instruction fetch whose translation faulted; aux = 1 + bytes of the instruction in the page before, which had been fetched */
 	EVF_STRADDLE = 32,  /* EV_BLOCK: its one instruction crosses a page */
+	EVF_HIDDEN = 128,   /* with EVF_FAULT: the guest does not see it; the VMM mends what was missing, or makes the access itself. Layer 2: a trace does not store it */
 };
 
 struct event { /* 16 bytes; event_write() fills the first 8 at once, least significant byte first as the real processor has them */

@@ -31,14 +31,18 @@ static bool part_translate(struct cpu *cpu, struct part *p, enum access access, 
 	return ok;
 }
 
-/* The event of a translated part, once. EV_NONE: none. A page table's store is an event of its own (mem.store writes it), so of a read-modify-write the load is told.
+/* The event of a translated part, once. EV_NONE: none. A page table's store is an event of its own (mem.store writes it), so of a read-modify-write the load is told, and that it asks for a write.
  * Not so a code page's: what is known to be code is the block cache's business. */
 static void part_tell(struct cpu *cpu, struct part *p, enum event_kind kind, bool supervisor)
 {
 	if (p->told || kind == EV_NONE || (kind == EV_STORE && p->fill.tracked && p->fill.real))
 		return;
 	p->told = true;
-	event_put_touch(cpu->events, kind == EV_RMW && p->fill.table && p->fill.real ? EV_LOAD : kind, memory_flags(cpu, supervisor), p->size, p->gva);
+	if (kind == EV_RMW && p->fill.table && p->fill.real) {
+		event_put(cpu->events, EV_PROBE, memory_flags(cpu, supervisor), p->size, 0, p->gva);
+		kind = EV_LOAD;
+	}
+	event_put_touch(cpu->events, kind, memory_flags(cpu, supervisor), p->size, p->gva);
 }
 
 /* Splits at the page's end; returns the number of parts, all translated, or 0 with *fault. What the first part took is told before the second is looked at, which may fault. */
@@ -185,8 +189,10 @@ void mem_probe_write(struct cpu *cpu, uint64_t linear, unsigned size, bool super
 {
 	struct mem_fault fault;
 	uint64_t mask = linear_mask(cpu);
-	if (memory_quick(cpu, linear, size, true, supervisor))
+	if (memory_quick(cpu, linear, size, true, supervisor)) {
+		event_put(cpu->events, EV_PROBE, memory_flags(cpu, supervisor), size, 0, linear);
 		return;
+	}
 	for (unsigned done = 0; done < size;) {
 		struct part p = { .gva = (linear + done) & mask };
 		p.size = 4096 - (unsigned)(p.gva & 4095);
@@ -194,6 +200,7 @@ void mem_probe_write(struct cpu *cpu, uint64_t linear, unsigned size, bool super
 			p.size = size - done;
 		if (!part_translate(cpu, &p, ACCESS_WRITE, supervisor, &fault))
 			cpu_raise_fault(cpu, &fault);
+		event_put(cpu->events, EV_PROBE, memory_flags(cpu, supervisor), p.size, 0, p.gva);
 		done += p.size;
 	}
 }

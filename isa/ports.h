@@ -66,7 +66,7 @@ struct memory_port { /* implemented by tlb/ (softtlb + the technique's memory pa
 	uint64_t epoch;           /* grows whenever any translation may have ended; engines drop intra-page block chains when it moved */
 	void *self;
 	/* Translates the page of gva for one access and enters it in the table where it may be. `supervisor`: implicit supervisor access. Emits EVF_FAULT accesses
-	   itself, and whatever the technique does about the miss. Returns false with out->fault for a guest fault (architectural state untouched; A/D bits as SDM 3A 4.8). */
+	   itself, and whatever the technique does about the miss. `size`: of the access; of a fetch, 1 + bytes of the instruction in the page before. Returns false with out->fault for a guest fault (architectural state untouched; A/D bits as SDM 3A 4.8). */
 	bool (*fill)(void *self, struct cpu *cpu, uint64_t gva, enum access access, bool supervisor, unsigned size, struct mem_fill *out);
 	/* A store of size <= 16 within one page that fill() called `tracked`. Emits EV_STORE or EV_TABLE_STORE, keeps blocks and tables coherent, writes. */
 	void (*store)(void *self, struct cpu *cpu, uint64_t gva, const struct mem_fill *where, const void *data, unsigned size, bool supervisor);

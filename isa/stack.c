@@ -39,7 +39,7 @@ void stack_reserve(struct cpu *cpu, const struct stack *s, unsigned count, unsig
 {
 	uint64_t first = 0;
 	struct stack_window w;
-	if (stack_window_open(cpu, s, (s->sp - (uint64_t)count * size) & s->mask, count * size, size, true, &w))
+	if (stack_window_open(cpu, s, (s->sp - (uint64_t)count * size) & s->mask, count * size, size, true, &w) && w.split == count * size)
 		return;
 	for (unsigned i = 1; i <= count; i++) {
 		uint64_t linear = stack_linear(cpu, s, (s->sp - (uint64_t)i * size) & s->mask, size);

@@ -183,6 +183,9 @@ void help_pusha(struct cpu *cpu, const struct uop *u)
 	}
 	for (unsigned i = 0; i < 8; i++) {
 		linear[i] = segment_linear(cpu, SEG_SS, (sp - (i + 1) * u->size) & mask, u->size, ACCESS_WRITE);
+		if (linear[i] >> 12 == linear[0] >> 12)
+			continue; /* as stack_reserve() */
+		mem_probe_write(cpu, linear[0], u->size, false);
 		mem_probe_write(cpu, linear[i], u->size, false);
 	}
 	for (unsigned i = 0; i < 8; i++) /* AX CX DX BX, the old SP, BP SI DI */

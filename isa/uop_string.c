@@ -90,6 +90,12 @@ static bool segment_plain(const struct cpu *cpu, unsigned seg)
 	return cpu->code_size == 8 || (cpu->block->key & flat[seg]);
 }
 
+/* An operand's linear address in a plain segment, if it is allowed. */
+static uint64_t string_plain(const struct cpu *cpu, const struct string *s, unsigned reg)
+{
+	return (cpu->reg[reg] & s->mask) + (reg == REG_SI && cpu->code_size == 8 && s->seg >= SEG_FS ? cpu->seg[s->seg].base : 0);
+}
+
 /* How many iterations of `left` fit into one page of every operand, going forward without address wrap; 0: go one by one. */
 static uint64_t chunk_length(const struct cpu *cpu, const struct string *s, uint64_t left)
 {
@@ -99,8 +105,7 @@ static uint64_t chunk_length(const struct cpu *cpu, const struct string *s, uint
 	for (unsigned reg = REG_SI; reg <= REG_DI; reg++) {
 		if (reg == REG_SI ? !s->source : !s->destination)
 			continue;
-		uint64_t base = reg == REG_SI && cpu->code_size == 8 && s->seg >= SEG_FS ? cpu->seg[s->seg].base : 0;
-		uint64_t room = 4096 - ((base + cpu->reg[reg]) & 4095);
+		uint64_t room = 4096 - (string_plain(cpu, s, reg) & 4095);
 		if (room / s->size < n)
 			n = room / s->size;
 	}
@@ -161,32 +166,25 @@ static void chunk_events(struct cpu *cpu, const struct string *s, uint64_t from,
 	}
 }
 
-/* Whether the destination's translation is in the table. If not, one iteration goes first: what the translation takes belongs behind the event of that iteration's load, where a
- * replay makes it. */
-static bool destination_ready(struct cpu *cpu, const struct string *s, uint64_t to)
+/* Whether the translations of both operands are in the table. If not, one iteration goes first: its events say where a translation, or a fault, comes between. */
+static bool both_ready(struct cpu *cpu, const struct string *s)
 {
-	const struct fast_entry *e = memory_entry(cpu, to);
-	return (s->store ? e->write : e->read) == memory_tag(cpu, to, s->size);
+	uint64_t from = string_plain(cpu, s, REG_SI), to = string_plain(cpu, s, REG_DI);
+	const struct fast_entry *a = memory_entry(cpu, from), *b = memory_entry(cpu, to);
+	return a->read == memory_tag(cpu, from, s->size) && (s->store ? b->write : b->read) == memory_tag(cpu, to, s->size);
 }
 
 /* A chunk; returns its iterations, 0 when it must go one by one. Raises only before its first iteration. */
 static uint64_t string_chunk(struct cpu *cpu, const struct string *s, uint64_t left)
 {
 	uint64_t n = chunk_length(cpu, s, left);
-	if (n < 4)
+	if (n < 4 || (s->source && s->destination && !both_ready(cpu, s)))
 		return 0;
-	uint64_t from = s->source ? string_linear(cpu, s, REG_SI, ACCESS_READ) : 0;
 	unsigned room;
-	if (s->source && s->destination && !memory_window(cpu, from, s->size, false, &room))
-		return 0; /* a fault of the source comes before the destination's checks */
+	uint64_t from = s->source ? string_linear(cpu, s, REG_SI, ACCESS_READ) : 0;
 	uint64_t to = s->destination ? string_linear(cpu, s, REG_DI, s->store ? ACCESS_WRITE : ACCESS_READ) : 0;
-	if (s->source && s->destination && !destination_ready(cpu, s, to))
-		return 0;
 	uint8_t *a = s->source ? memory_window(cpu, from, s->size, false, &room) : NULL;
 	uint8_t *b = s->destination ? memory_window(cpu, to, s->size, s->store, &room) : NULL;
-	/* The second translation may have moved the first one's page under a technique with little memory: ask again, it is in the table. */
-	if (s->source && s->destination)
-		a = memory_window(cpu, from, s->size, false, &room);
 	if ((s->source && !a) || (s->destination && !b))
 		return 0;
 	switch (s->kind) {

@@ -96,7 +96,7 @@ static uint64_t random_next(uint64_t *s)
 static struct event event_make(uint64_t *seed, bool *inside)
 {
 	static const uint8_t kinds[] = { EV_BLOCK, EV_BLOCK, EV_BLOCK, EV_LOAD, EV_LOAD, EV_STORE, EV_RMW, EV_TABLE_STORE, EV_VALUE, EV_CUT, EV_REP, EV_SENSITIVE, EV_SENSITIVE, EV_EXCEPTION,
-		EV_INTERRUPT, EV_IRQ_RAISED, EV_STATE, EV_IDLE, EV_DEVICE, EV_HYPERCALL, EV_MARK, EV_EXIT, EV_EXIT, EV_HANDLER, EV_VMM_WORK, EV_VMM_LOAD, EV_VMM_STORE, EV_VMCS_READ, EV_VMCS_WRITE,
+		EV_INTERRUPT, EV_IRQ_RAISED, EV_STATE, EV_IDLE, EV_DEVICE, EV_HYPERCALL, EV_MARK, EV_PROBE, EV_EXIT, EV_EXIT, EV_HANDLER, EV_VMM_WORK, EV_VMM_LOAD, EV_VMM_STORE, EV_VMCS_READ, EV_VMCS_WRITE,
 		EV_TRANSLATE, EV_TC_JUMP, EV_TC_FETCH, EV_TLB_FLUSH, EV_TABLE_PAGE, EV_TABLE_FORGET };
 	uint64_t r = random_next(seed);
 	struct event e = { .kind = kinds[r % sizeof kinds], .addr = (r >> 20) % MEMORY, .id = (uint32_t)(r >> 40), .aux = 1 + (r >> 10 & 15) };

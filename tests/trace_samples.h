@@ -18,7 +18,7 @@ static inline size_t sample_events(struct event *to, size_t n, uint32_t blocks, 
 	size_t at = 0;
 	while (at < n) {
 		uint64_t r = sample_random(&seed), address = sample_random(&seed);
-		struct event e = { (uint8_t)(1 + r % EV_MARK), (uint8_t)(r >> 8), (uint16_t)(r >> 16), (uint32_t)(r >> 32), r & 1 ? address : edge[address % 7] };
+		struct event e = { (uint8_t)(1 + r % (EV_GUEST_KINDS - 1)), (uint8_t)(r >> 8 & ~EVF_HIDDEN), (uint16_t)(r >> 16), (uint32_t)(r >> 32), r & 1 ? address : edge[address % 7] };
 		if (e.kind == EV_VALUE)
 			continue;
 		if (e.kind == EV_BLOCK)

@@ -27,7 +27,7 @@ static bool direct_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint6
 		good = paging_walk(&d->paging, &mmu->walk_memory, gva, rq, &w);
 	}
 	if (!good) {
-		mmu_emit_fault(mmu, gva, rq, size, cpu->cpl == 3 && !rq.user);
+		mmu_emit_fault(mmu, gva, rq, size, cpu->cpl == 3 && !rq.user, false);
 		mmu_translation_fault(gva, w.error, out);
 		return false;
 	}

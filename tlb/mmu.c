@@ -219,9 +219,9 @@ void mmu_translation_fault(uint64_t gva, uint32_t error, struct translation *out
 	out->fault = (struct mem_fault){ VEC_PF, error, gva };
 }
 
-void mmu_emit_fault(struct mmu *mmu, uint64_t gva, struct walk_request rq, unsigned size, bool supervisor_implicit)
+void mmu_emit_fault(struct mmu *mmu, uint64_t gva, struct walk_request rq, unsigned size, bool supervisor_implicit, bool hidden)
 {
-	unsigned flags = EVF_FAULT | (rq.user ? EVF_USER : 0) | (supervisor_implicit ? EVF_SUPERVISOR : 0) | (rq.access == ACCESS_EXEC ? EVF_FETCH : 0);
+	unsigned flags = EVF_FAULT | (hidden ? EVF_HIDDEN : 0) | (rq.user ? EVF_USER : 0) | (supervisor_implicit ? EVF_SUPERVISOR : 0) | (rq.access == ACCESS_EXEC ? EVF_FETCH : 0);
 	put(mmu, rq.access == ACCESS_WRITE ? EV_STORE : EV_LOAD, flags, size, gva);
 }
 

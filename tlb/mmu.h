@@ -97,8 +97,8 @@ void mmu_filter(struct mmu *mmu);
 void mmu_doubt(struct mmu *mmu, uint64_t hpa);
 /* Fills out->fault with the page fault of a failed walk. */
 void mmu_translation_fault(uint64_t gva, uint32_t error, struct translation *out);
-/* Emits the failed access of a translation that faulted. */
-void mmu_emit_fault(struct mmu *mmu, uint64_t gva, struct walk_request rq, unsigned size, bool supervisor_implicit);
+/* Emits the failed access of a translation that faulted. hidden: the guest will not see it (EVF_HIDDEN). */
+void mmu_emit_fault(struct mmu *mmu, uint64_t gva, struct walk_request rq, unsigned size, bool supervisor_implicit, bool hidden);
 
 /* ---- for replay: the same translation and store paths that the live engine takes through memory_port ---- */
 /* The access of a layer-1 event: softtlb lookup, fill on a miss. Returns false when the guest faults (events emitted by the part). */

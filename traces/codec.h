@@ -112,5 +112,5 @@ struct codec_pass {
 uint64_t codec_decode_pass(struct codec *c, struct codec_in *in, struct codec_pass *p, uint64_t n);
 
 /* Layer-1 kinds: those that a trace may hold. */
-static inline bool codec_stores(unsigned kind) { return kind > EV_NONE && kind <= EV_MARK; }
+static inline bool codec_stores(unsigned kind) { return kind > EV_NONE && kind < EV_GUEST_KINDS; }
 #endif

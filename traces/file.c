@@ -242,7 +242,7 @@ static void file_count(struct trace_file *f, const struct event *e)
 void trace_file_events(struct trace_file *f, const struct event *first, const struct event *end, const struct block_dictionary *blocks)
 {
 	for (; first != end; first++) {
-		if (!codec_stores(first->kind))
+		if (!codec_stores(first->kind) || (first->flags & EVF_HIDDEN))
 			continue;
 		if (first->kind == EV_BLOCK)
 			file_block(f, first->id, blocks);
@@ -284,8 +284,8 @@ static void closing_write(struct trace_file *f, const struct run_result *r)
 	bytes_u64(raw, r->state_hash);
 	bytes_u64(raw, r->instructions);
 	bytes_u64(raw, f->events);
-	bytes_u16(raw, EV_MARK + 1);
-	for (unsigned k = 0; k <= EV_MARK; k++)
+	bytes_u16(raw, EV_GUEST_KINDS);
+	for (unsigned k = 0; k < EV_GUEST_KINDS; k++)
 		bytes_u64(raw, f->count_by_kind[k]);
 	trace_result_stats(r, stat_put, &list);
 	bytes_u32(raw, list.count);

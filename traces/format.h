@@ -26,7 +26,7 @@
 #include <stdio.h>
 
 #define TRACE_MAGIC "RINGSIDE"
-#define TRACE_VERSION 3u
+#define TRACE_VERSION 4u
 #define TRACE_HEADER_LIMIT (1u << 20)   /* bytes of sections */
 #define TRACE_CHUNK_EVENTS (1u << 20) /* the writer seals a chunk at about this many */
 #define TRACE_CHUNK_EVENT_LIMIT (1u << 22)

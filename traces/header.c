@@ -3,7 +3,7 @@
 #include <zlib.h>
 
 struct kind_row { const char *name, *addr, *aux, *id; };
-static const struct kind_row kind_rows[EV_MARK + 1] = {
+static const struct kind_row kind_rows[EV_GUEST_KINDS] = {
 #define TRACE_KIND(kind, name, addr, aux, id) [kind] = { name, addr, aux, id },
 #include "kinds.def"
 #undef TRACE_KIND
@@ -11,7 +11,7 @@ static const struct kind_row kind_rows[EV_MARK + 1] = {
 
 const char *trace_kind_name(unsigned kind)
 {
-	return kind <= EV_MARK ? kind_rows[kind].name : NULL;
+	return kind < EV_GUEST_KINDS ? kind_rows[kind].name : NULL;
 }
 
 static void section_begin(struct bytes *out, const char *tag, size_t *at)
@@ -30,7 +30,7 @@ static void section_end(struct bytes *out, size_t at)
 
 static void kinds_build(struct bytes *out)
 {
-	for (unsigned k = 1; k <= EV_MARK; k++) {
+	for (unsigned k = 1; k < EV_GUEST_KINDS; k++) {
 		bytes_u8(out, (uint8_t)k);
 		bytes_string(out, kind_rows[k].name);
 		bytes_string(out, kind_rows[k].addr);
@@ -100,7 +100,7 @@ static bool boot_parse(struct span s, struct header_target *t)
 	return !s.bad && (b->width == 0 || b->width == 32 || b->width == 64);
 }
 
-/* Version 1 has exactly these kinds: a file that names others was not written by it. */
+/* A version has exactly these kinds: a file that names others was not written by it. */
 static bool kinds_parse(struct span s, struct header_target *t)
 {
 	char text[64];
@@ -108,7 +108,7 @@ static bool kinds_parse(struct span s, struct header_target *t)
 	while (span_left(&s) && !s.bad) {
 		unsigned kind = span_u8(&s);
 		span_string(&s, text, sizeof text);
-		if (kind == EV_NONE || kind > EV_MARK || strcmp(text, kind_rows[kind].name))
+		if (kind == EV_NONE || kind >= EV_GUEST_KINDS || strcmp(text, kind_rows[kind].name))
 			return false;
 		for (int i = 0; i < 3; i++)
 			span_string(&s, text, sizeof text);

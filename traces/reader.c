@@ -179,7 +179,7 @@ static bool closing_read(struct trace_reader *r, uint64_t offset)
 	unsigned kinds = span_u16(&s);
 	for (unsigned k = 0; k < kinds && k < EV_KIND_COUNT; k++)
 		info.count_by_kind[k] = span_u64(&s);
-	info.complete = c.type == TRACE_CHUNK_CLOSING_TYPE && kinds == EV_MARK + 1 && end <= END_TRACE && (info.width == 32 || info.width == 64) && stats_read(r, &s) && !s.bad && !span_left(&s);
+	info.complete = c.type == TRACE_CHUNK_CLOSING_TYPE && kinds == EV_GUEST_KINDS && end <= END_TRACE && (info.width == 32 || info.width == 64) && stats_read(r, &s) && !s.bad && !span_left(&s);
 	if (info.complete) {
 		info.end = (enum run_end)end;
 		r->info = info;

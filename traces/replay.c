@@ -110,12 +110,16 @@ static unsigned replay_memory(struct replay *p, const struct event *e)
 	if (size > 4096)
 		return replay_fail(p, "an access is larger than a page", e);
 	if (e->flags & EVF_FAULT) { /* walked again, and told again, by the memory part */
+		if (access == ACCESS_EXEC && size > 1)
+			(void)replay_access(p, e->addr - (size - 1), access, false, 1);
 		(void)replay_access(p, e->addr, access, supervisor, size);
 		return 1;
 	}
 	if (!replay_access(p, e->addr, access, supervisor, size))
 		return replay_fail(p, "an access faults that did not when it was recorded", e);
 	replay_pass(p, e);
+	if (e->kind == EV_RMW)
+		(void)replay_access(p, e->addr, access, supervisor, size); /* the store looks again: isa/memory.c */
 	return 1;
 }
 
@@ -294,7 +298,7 @@ static unsigned replay_other(struct replay *p, const struct event *e)
 	return 1;
 }
 
-static replay_fn *const handlers[EV_MARK + 1] = {
+static replay_fn *const handlers[EV_GUEST_KINDS] = {
 	[EV_NONE] = replay_nothing,
 	[EV_BLOCK] = replay_block,
 	[EV_CUT] = replay_cut,
@@ -315,6 +319,7 @@ static replay_fn *const handlers[EV_MARK + 1] = {
 	[EV_DEVICE] = replay_other,
 	[EV_HYPERCALL] = replay_hypercall,
 	[EV_MARK] = replay_other,
+	[EV_PROBE] = replay_memory,
 };
 
 /* ------------------------------------------------------------------ the whole */
@@ -382,7 +387,7 @@ static bool replay_blocks(struct replay *p)
 struct pass_row { uint8_t tag_at /* in struct fast_entry */, handled /* flags that need the handler */; uint16_t sized /* mask of aux: bytes */, retires /* mask of aux: instructions */; uint32_t named /* mask of id: a block */; uint16_t room /* it must end below, counted from the start of its page */; };
 #define PASS_ACCESS(tag) { offsetof(struct fast_entry, tag), EVF_FAULT | EVF_FETCH, 0xffff, 0, 0, 0x1001 }
 #define PASS_BLOCK { offsetof(struct fast_entry, exec), EVF_FAULT | EVF_SUPERVISOR | EVF_STRADDLE, 0, 0xffff, UINT32_MAX, 0x1001 }
-static const struct pass_row pass_rows[2][EV_MARK + 1] = { /* room 0: the handler's */
+static const struct pass_row pass_rows[2][EV_GUEST_KINDS] = { /* room 0: the handler's */
 	{ [EV_LOAD] = PASS_ACCESS(read), [EV_STORE] = PASS_ACCESS(write), [EV_RMW] = PASS_ACCESS(write) },
 	{ [EV_LOAD] = PASS_ACCESS(read), [EV_STORE] = PASS_ACCESS(write), [EV_RMW] = PASS_ACCESS(write), [EV_BLOCK] = PASS_BLOCK },
 };

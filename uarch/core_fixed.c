@@ -269,7 +269,7 @@ static void event_consume_slow(struct timing *t, const struct paging *p, const s
 		break;
 	case EV_TLB_FLUSH: tlb_model_flush(t->tlb, (enum tlb_flush)e->id, e->aux, e->addr, p); break;
 	case EV_SKIPPED: case EV_SKIPPED_CODE: case EV_SKIPPED_TO: skipped_count(t, p, e, sequence); break;
-	case EV_VALUE: case EV_STATE: case EV_HYPERCALL: case EV_IRQ_RAISED: case EV_DEVICE: /* take no time, and do not come between an instruction and its exit */
+	case EV_VALUE: case EV_STATE: case EV_HYPERCALL: case EV_IRQ_RAISED: case EV_DEVICE: case EV_PROBE: /* take no time, and do not come between an instruction and its exit */
 		t->refund_at += t->refund_at == sequence;
 		break;
 	default: break; /* EV_TABLE_PAGE, EV_TABLE_FORGET, EV_TRANSLATE: bookkeeping */
@@ -493,7 +493,7 @@ ALWAYS bool event_fast(struct timing *t, struct lane *l, const struct paging *p,
 /* Whether an event neither reads nor sets what struct lane keeps, beyond adding to the same sums. */
 ALWAYS bool event_adds(unsigned kind)
 {
-	const uint64_t guest = 1ull << EV_VALUE | 1ull << EV_REP | 1ull << EV_SENSITIVE | 1ull << EV_IRQ_RAISED | 1ull << EV_STATE | 1ull << EV_IDLE | 1ull << EV_DEVICE | 1ull << EV_HYPERCALL;
+	const uint64_t guest = 1ull << EV_VALUE | 1ull << EV_REP | 1ull << EV_SENSITIVE | 1ull << EV_IRQ_RAISED | 1ull << EV_STATE | 1ull << EV_IDLE | 1ull << EV_DEVICE | 1ull << EV_HYPERCALL | 1ull << EV_PROBE;
 	return kind >= EV_EXIT ? kind != EV_TC_FETCH && kind != EV_SKIPPED_TO : guest >> kind & 1;
 }
 
@@ -567,7 +567,7 @@ bool core_fixed_filter(const struct timing *t, struct event_filter_shape *shape)
 	shape->slots = cache_slots(d);
 	shape->code = cache_slots(i);
 	shape->code_line = (uint8_t)i->line_shift;
-	shape->ignored = 1ull << EV_STATE | 1ull << EV_IRQ_RAISED | 1ull << EV_DEVICE;
+	shape->ignored = 1ull << EV_STATE | 1ull << EV_IRQ_RAISED | 1ull << EV_DEVICE | 1ull << EV_PROBE;
 	return true;
 }
 

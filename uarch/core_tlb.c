@@ -148,7 +148,7 @@ static void events_unpaged(struct timing *t, const struct paging *p, const struc
 bool core_tlb_filter(const struct timing *t, struct event_filter_shape *shape)
 {
 	const uint64_t delivery = 1ull << EV_EXCEPTION | 1ull << EV_INTERRUPT | 1ull << EV_IRQ_RAISED, system = 1ull << EV_SENSITIVE | 1ull << EV_STATE | 1ull << EV_DEVICE | 1ull << EV_HYPERCALL;
-	*shape = (struct event_filter_shape){ .granule = 12, .ignored = delivery | system | 1ull << EV_REP | 1ull << EV_IDLE };
+	*shape = (struct event_filter_shape){ .granule = 12, .ignored = delivery | system | 1ull << EV_REP | 1ull << EV_IDLE | 1ull << EV_PROBE };
 	if (!tlb_model_filter(t->tlb, shape))
 		return false;
 	shape->slots = shape->pages;

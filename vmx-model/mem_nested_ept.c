@@ -76,11 +76,19 @@ static void track_tables(struct nested *n, const struct walk *w)
 			mmu_track_table(v->mmu, v->cpu, w->ref[i].hpa & EPT_ADDRESS, vmm_gpa_of(v, w->ref[i].hpa) & EPT_ADDRESS);
 }
 
+/* Whether the guest faults behind a violation at fault_gpa: only where the VMM must read a table that is in no memory. */
+static bool guest_faults(struct vmm *v, uint64_t gva, struct walk_request rq, uint64_t fault_gpa)
+{
+	struct walk w;
+	rq.set_ad = false;
+	return vmm_gpa_to_hpa(v, fault_gpa) == UINT64_MAX && !vmm_walk_quiet(v, gva, rq, &w);
+}
+
 /* One EPT violation. Returns true when the access is answered without a mapping: *good then says whether the guest faults. */
 static bool violation(struct nested *n, uint64_t gva, struct walk_request rq, unsigned size, const struct walk *w, struct translation *out, bool *good)
 {
 	struct vmm *v = n->v;
-	mmu_emit_fault(v->mmu, gva, rq, size, v->cpu->cpl == 3 && !rq.user);
+	mmu_emit_fault(v->mmu, gva, rq, size, v->cpu->cpl == 3 && !rq.user, !guest_faults(v, gva, rq, w->fault_gpa));
 	v->technique->cpu->exit(v, EXIT_EPT_VIOLATION);
 	vmm_work(v, WORK_EPT_FILL, v->config.ept_fill_instructions);
 	bool answered = !ept_map(n, w->fault_gpa);
@@ -155,7 +163,7 @@ static bool nested_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint6
 			return true;
 		}
 		if (w.fault_dimension == WALK_GUEST) {
-			mmu_emit_fault(mmu, gva, rq, size, cpu->cpl == 3 && !rq.user);
+			mmu_emit_fault(mmu, gva, rq, size, cpu->cpl == 3 && !rq.user, false);
 			mmu_translation_fault(gva, w.error, out);
 			return false;
 		}

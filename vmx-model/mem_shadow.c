@@ -235,7 +235,7 @@ static void answer_once(const struct walk *w, struct translation *out)
 static bool fault_reflect(struct shadow *s, uint64_t gva, struct walk_request rq, unsigned size, struct walk *guest, struct translation *out)
 {
 	struct vmm *v = s->v;
-	mmu_emit_fault(v->mmu, gva, rq, size, v->cpu->cpl == 3 && !rq.user);
+	mmu_emit_fault(v->mmu, gva, rq, size, v->cpu->cpl == 3 && !rq.user, false);
 	v->technique->cpu->exit(v, EXIT_PAGE_FAULT_REFLECTED);
 	rq.set_ad = false;
 	vmm_work(v, WORK_FAULT_REFLECT, v->config.reflect_instructions);
@@ -288,7 +288,7 @@ static bool shadow_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint6
 			return true;
 		}
 		bool emulate = emulated_only(v, &guest, rq);
-		mmu_emit_fault(mmu, gva, rq, size, cpu->cpl == 3 && !rq.user);
+		mmu_emit_fault(mmu, gva, rq, size, cpu->cpl == 3 && !rq.user, true);
 		miss_handle(s, gva, rq, emulate, hw.status == WALK_PROTECTION && rq.access == ACCESS_WRITE, &guest);
 		answer_once(&guest, out);
 		if (emulate)

@@ -25,7 +25,7 @@ static uint64_t address_make(struct span *in)
 
 static void event_make(struct maker *m)
 {
-	struct event e = { .kind = (uint8_t)(1 + span_u8(&m->in) % EV_MARK), .flags = span_u8(&m->in), .id = span_u16(&m->in), .addr = address_make(&m->in) };
+	struct event e = { .kind = (uint8_t)(1 + span_u8(&m->in) % (EV_GUEST_KINDS - 1)), .flags = span_u8(&m->in), .id = span_u16(&m->in), .addr = address_make(&m->in) };
 	e.aux = (uint16_t)(span_u8(&m->in) % 20);
 	if (e.kind == EV_VALUE || e.kind == EV_IDLE)
 		return;
