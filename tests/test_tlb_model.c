@@ -660,7 +660,7 @@ static void assoc_compare(unsigned lines)
 
 static void test_assoc(void)
 {
-	static const unsigned lines[] = { 1, 2, 3, 16, 32, 100 };
+	static const unsigned lines[] = { 1, 2, 3, 16, 33, 64, 65, 100 };
 	for (unsigned i = 0; i < sizeof lines / sizeof *lines; i++)
 		assoc_compare(lines[i]);
 }
