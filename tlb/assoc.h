@@ -20,6 +20,7 @@ struct assoc_line {
 	uint32_t hash;                 /* whose chain that is */
 };
 #define ASSOC_NONE UINT32_MAX
+#define ASSOC_TEXT static inline __attribute__((always_inline)) /* a walk asks and enters several times */
 #define ASSOC_SCAN 64 /* up to so many places are searched by fingers: that has no branch on what stands where, as a chain has */
 
 struct assoc {
@@ -87,7 +88,7 @@ static inline void assoc_ring_leave(struct assoc *a, uint32_t i)
 		a->newest = l->older;
 }
 
-static inline void assoc_touch(struct assoc *a, uint32_t i)
+ASSOC_TEXT void assoc_touch(struct assoc *a, uint32_t i)
 {
 	if (i == a->newest)
 		return;
@@ -118,7 +119,7 @@ static inline uint32_t assoc_fingers(const uint32_t *finger, __m128i want)
 
 static inline bool assoc_is(const struct assoc *a, uint32_t i, uint64_t key, uint64_t owner) { return a->line[i].key == key && a->line[i].owner == owner; }
 
-static inline uint32_t assoc_scan(const struct assoc *a, uint64_t key, uint64_t owner)
+ASSOC_TEXT uint32_t assoc_scan(const struct assoc *a, uint64_t key, uint64_t owner)
 {
 	const __m128i want = _mm_set1_epi32((int)assoc_finger(key, owner));
 	for (uint32_t first = 0; first < a->count; first += 16)
@@ -131,7 +132,7 @@ static inline uint32_t assoc_scan(const struct assoc *a, uint64_t key, uint64_t 
 }
 
 /* Where it is; ASSOC_NONE: nowhere. */
-static inline uint32_t assoc_index(const struct assoc *a, uint64_t key, uint64_t owner)
+ASSOC_TEXT uint32_t assoc_index(const struct assoc *a, uint64_t key, uint64_t owner)
 {
 	if (a->lines <= ASSOC_SCAN)
 		return assoc_scan(a, key, owner);
@@ -142,7 +143,7 @@ static inline uint32_t assoc_index(const struct assoc *a, uint64_t key, uint64_t
 }
 
 /* True when it is there; that counts as a use. */
-static inline bool assoc_find(struct assoc *a, uint64_t key, uint64_t owner)
+ASSOC_TEXT bool assoc_find(struct assoc *a, uint64_t key, uint64_t owner)
 {
 	uint32_t i = assoc_index(a, key, owner);
 	if (i == ASSOC_NONE)
@@ -163,7 +164,7 @@ static inline void assoc_chain_set(struct assoc *a, uint32_t i, uint32_t as)
 	*at = as == ASSOC_NONE ? a->line[i].next : as;
 }
 
-static inline void assoc_write(struct assoc *a, uint32_t i, uint64_t key, uint64_t owner)
+ASSOC_TEXT void assoc_write(struct assoc *a, uint32_t i, uint64_t key, uint64_t owner)
 {
 	a->line[i].key = key;
 	a->line[i].owner = owner;
@@ -176,7 +177,7 @@ static inline void assoc_write(struct assoc *a, uint32_t i, uint64_t key, uint64
 }
 
 /* Enters what is not there, in place of the least recently used when all places are taken. Without any place: nothing. */
-static inline void assoc_enter(struct assoc *a, uint64_t key, uint64_t owner)
+ASSOC_TEXT void assoc_enter(struct assoc *a, uint64_t key, uint64_t owner)
 {
 	uint32_t i = a->count;
 	if (i == a->lines) {

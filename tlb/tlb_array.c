@@ -151,7 +151,9 @@ static inline uint32_t slot_choose(struct tlb_array *a, uint64_t tag)
 	}
 	if (a->valid < a->slots && (empty = tlb_tag_find(a->tag + first, a->ways, 0)) != UINT32_MAX)
 		return first + empty;
-	return a->lists ? tlb_list_oldest(a, (uint32_t)(tag >> 6 & (a->sets - 1))) : a->replacement->victim(a, a->candidate + first);
+	if (a->lists)
+		return tlb_list_oldest(a, (uint32_t)(tag >> 6 & (a->sets - 1)));
+	return a->stamps ? tlb_stamps_oldest(a, first) : a->replacement->victim(a, a->candidate + first);
 }
 
 uint32_t tlb_array_insert(struct tlb_array *a, uint64_t gva, const struct tlb_entry *e)

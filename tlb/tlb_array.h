@@ -149,6 +149,19 @@ static inline void tlb_list_touch(struct tlb_array *a, uint32_t slot)
 	a->tree[set] = (list & ~front) | (list << 4 & front) | way;
 }
 
+/* The slot of a set that was touched longest ago. */
+static inline uint32_t tlb_stamps_oldest(const struct tlb_array *a, uint32_t first)
+{
+	const uint64_t *order = a->order + first;
+	uint64_t when = order[0];
+	uint32_t oldest = 0;
+	for (uint32_t i = 1; i < a->ways; i++) {
+		oldest = order[i] < when ? i : oldest;
+		when = order[i] < when ? order[i] : when;
+	}
+	return first + oldest;
+}
+
 static inline uint32_t tlb_list_oldest(const struct tlb_array *a, uint32_t set) { return set * a->ways + (uint32_t)(a->tree[set] >> 4 * (a->ways - 1) & 15); }
 
 static inline void tlb_array_touch(struct tlb_array *a, uint32_t slot)

@@ -10,6 +10,9 @@
 #define TLB_WALK_CACHE_PER_LEVEL_H
 #include "assoc.h"
 #include "walk_cache.h"
+#include <assert.h>
+
+static_assert(WALK_CACHE_LEVELS == WALK_LEVELS, "a cache for each level of a walk");
 
 struct walk_per_level { struct assoc cache[2][WALK_CACHE_LEVELS]; };
 
@@ -20,15 +23,16 @@ static inline uint64_t walk_per_level_prefix(const struct walk_key *k, unsigned 
 
 static inline __attribute__((always_inline)) unsigned walk_per_level_lowest(struct walk_per_level *c, const struct walk_key *k, unsigned leaf)
 {
-	for (unsigned level = leaf + 1; level <= k->levels && level < WALK_CACHE_LEVELS; level++)
-		if (assoc_find(&c->cache[k->dimension][level], walk_per_level_prefix(k, level), k->owner))
+	uint64_t prefix = walk_per_level_prefix(k, leaf + 1);
+	for (unsigned level = leaf + 1; level <= k->levels; level++, prefix >>= k->index_bits)
+		if (assoc_find(&c->cache[k->dimension][level], prefix, k->owner))
 			return level;
 	return 0;
 }
 
 static inline __attribute__((always_inline)) void walk_per_level_learn(struct walk_per_level *c, const struct walk_key *k, unsigned level, bool leaf)
 {
-	if (!leaf && level < WALK_CACHE_LEVELS)
+	if (!leaf)
 		assoc_enter(&c->cache[k->dimension][level], walk_per_level_prefix(k, level), k->owner);
 }
 #endif

@@ -411,7 +411,9 @@ bool paging_walk(const struct paging *p, const struct walk_memory *mem, uint64_t
 }
 
 /* ------------------------------------------------------------------ walks without notes */
-struct plain { /* the host dimension of a plain walk: what it is, and what the last leg has given */
+struct plain { /* memory; and the host dimension of a plain walk: what it is, and what the last leg has given */
+	const uint8_t *bytes;
+	uint64_t last;                  /* place of 8 bytes */
 	const struct paging *space;
 	const struct phys *phys;
 	const struct walk_upper *upper; /* of `region` */
@@ -454,12 +456,22 @@ ONE_TEXT const struct walk_upper *upper_find(const struct paging *space, const s
 	return gpa >> 48 ? NULL : upper_learn(space, phys, gpa, u);
 }
 
+/* As phys_read64() and phys_read32(). */
+ONE_TEXT uint64_t plain_read(const struct plain *w, uint64_t at, unsigned bytes)
+{
+	uint64_t entry = 0;
+	if (__builtin_expect(at > w->last + 8 - bytes, 0))
+		return bytes == 4 ? ~0u : ~0ull;
+	memcpy(&entry, w->bytes + at, bytes);
+	return entry;
+}
+
 /* A level of it. */
 ONE_TEXT uint64_t leg_read(const struct plain *w, uint64_t gpa, unsigned level, uint64_t table, struct walk_leg *leg)
 {
 	uint64_t at = table + (gpa >> level_shift(&formats[PAGING_EPT], level) & 511) * 8;
 	leg->hpa[level] = at;
-	return phys_read64(w->phys, at);
+	return plain_read(w, at, 8);
 }
 
 /* One walk of the EPT. `needed`: a right; `flags`: what it would set in the leaf, were there flags. */
@@ -510,7 +522,7 @@ ONE_TEXT bool plain_host(struct plain *w, struct walk_memo *memo, enum access ac
 ONE_TEXT bool plain_levels(const struct format *f, const struct paging *p, const struct phys *phys, bool two, struct walk_memo *memo, uint64_t gva, struct walk_request rq, struct walk *out,
 	struct walk_steps *s)
 {
-	struct plain host = { .space = p->space, .phys = phys, .region = ~0ull, .beyond = two ? bits(phys_bits(p->space), 51) : 0 };
+	struct plain host = { .bytes = phys->bytes, .last = phys->size - 8, .space = p->space, .phys = phys, .region = ~0ull, .beyond = two ? bits(phys_bits(p->space), 51) : 0 };
 	uint64_t table = p->root, entry, all = ~X86_NX, never = 0;
 	unsigned level = f->levels, shift, tables_need = two && p->space->ad ? WALK_W : WALK_R;
 	bool leaf;
@@ -520,7 +532,7 @@ ONE_TEXT bool plain_levels(const struct format *f, const struct paging *p, const
 		if (two && !plain_leg(&host, memo, at, tables_need, EPT_A | EPT_D, &s->host[level]))
 			return false;
 		at = s->guest[level] = two ? host.address : at;
-		entry = f->bytes == 4 ? phys_read32(phys, at) : phys_read64(phys, at);
+		entry = plain_read(&host, at, f->bytes);
 		leaf = level == 1 || entry_large(f, p, level, entry);
 		if (!(entry & X86_P) || entry_reserved(f, p, level, entry, leaf))
 			return false;
@@ -548,7 +560,7 @@ ONE_TEXT bool plain_levels(const struct format *f, const struct paging *p, const
 bool paging_walk_plain(const struct paging *p, const struct walk_memory *mem, struct walk_memo *memo, uint64_t gva, struct walk_request rq, struct walk *out, struct walk_steps *steps)
 {
 	bool two = p->space;
-	if (two && (!memo || p->space->format != PAGING_EPT || p->space->space))
+	if (mem->phys->size < 8 || (two && (!memo || p->space->format != PAGING_EPT || p->space->space)))
 		return false;
 	if (p->format == PAGING_32)
 		return two ? plain_levels(&formats[PAGING_32], p, mem->phys, true, memo, gva, rq, out, steps) : plain_levels(&formats[PAGING_32], p, mem->phys, false, NULL, gva, rq, out, steps);

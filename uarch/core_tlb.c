@@ -113,6 +113,12 @@ ALWAYS bool event_fast(struct timing *t, struct lane *l, const struct event *e, 
 	return true;
 }
 
+/* The filter does not know it: that is all that may be special about it. */
+ALWAYS bool access_within_page(const struct event *e)
+{
+	return (unsigned)e->kind - EV_LOAD <= EV_TABLE_STORE - EV_LOAD && !(e->flags & EVF_FETCH) && !((e->addr ^ (e->addr + (e->aux ? e->aux - 1u : 0))) >> 12); /* ORDER EVENT */
+}
+
 ALWAYS void events_consume(struct timing *t, const struct paging *p, const struct event *first, const struct event *end, bool stamps)
 {
 	struct lane l;
@@ -123,7 +129,9 @@ ALWAYS void events_consume(struct timing *t, const struct paging *p, const struc
 		lane_settle(t, &l);
 		if (end - e > TLB_EXPECT_FAR)
 			tlb_model_expect(t->tlb, p, e[TLB_EXPECT_FAR].addr, e[TLB_EXPECT_NEAR].addr);
-		if (e->kind == EV_BLOCK)
+		if (access_within_page(e))
+			page_touch_slow(t, p, e->addr, e->kind == EV_LOAD ? ACCESS_READ : ACCESS_WRITE, e->flags);
+		else if (e->kind == EV_BLOCK)
 			block_consume(t, p, e, true);
 		else
 			event_consume(t, p, e, true);
