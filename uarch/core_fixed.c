@@ -374,8 +374,8 @@ ALWAYS void miss_fast(struct timing *t, struct cache *l1, uint64_t hpa, const st
 	}
 }
 
-/* A load or store within a line. False: nothing happened. */
-ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, bool write, bool stall, struct known k)
+/* A load or store within a line. False: nothing happened. end: of the batch. */
+ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, const struct event *end, bool write, bool stall, struct known k)
 {
 	struct cache *c = &t->memory.l1d;
 	struct cache_victim victim;
@@ -389,6 +389,8 @@ ALWAYS bool data_fast(struct timing *t, struct lane *l, const struct paging *p, 
 			lane_touch(l, s, k);
 			hpa = s->base | (gva & 0xfff);
 		} else {
+			if (end - e > TLB_EXPECT_FAR)
+				tlb_model_expect(t->tlb, p, e[TLB_EXPECT_FAR].addr, e[TLB_EXPECT_NEAR].addr);
 			hpa = lane_translate_slow(t, l, p, gva, write ? ACCESS_WRITE : ACCESS_READ, e->flags, k);
 			if (hpa == NOWHERE)
 				return true;
@@ -481,13 +483,13 @@ static __attribute__((noinline)) void event_consume(struct timing *t, const stru
 }
 
 /* Loads and stores share one path: which of them comes next cannot be predicted. */
-ALWAYS bool event_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, struct known k)
+ALWAYS bool event_fast(struct timing *t, struct lane *l, const struct paging *p, const struct event *e, const struct event *end, struct known k)
 {
 	if (e->kind == EV_BLOCK)
 		return block_fast(t, l, p, e, k);
 	if ((unsigned)e->kind - EV_LOAD > EV_TABLE_STORE - EV_LOAD) /* ORDER EVENT */
 		return false;
-	return data_fast(t, l, p, e, e->kind != EV_LOAD, e->kind == EV_LOAD || e->kind == EV_RMW, k);
+	return data_fast(t, l, p, e, end, e->kind != EV_LOAD, e->kind == EV_LOAD || e->kind == EV_RMW, k);
 }
 
 /* Whether an event neither reads nor sets what struct lane keeps, beyond adding to the same sums. */
@@ -508,7 +510,7 @@ ALWAYS void events_consume(struct timing *t, const struct paging *p, const struc
 	struct lane l;
 	lane_begin(t, &l, k);
 	for (const struct event *e = first; e < end; e++) {
-		if (__builtin_expect(event_fast(t, &l, p, e, k), 1))
+		if (__builtin_expect(event_fast(t, &l, p, e, end, k), 1))
 			continue;
 		if (k.staged && event_reaches(e->kind))
 			timing_settle(t);

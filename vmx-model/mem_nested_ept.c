@@ -123,16 +123,20 @@ static void walk_note(struct nested *n, const struct walk *w, enum access access
 
 /*
  * The guest's dimension alone: the EPT maps what the p2m says. False: some page on the way was not reached so before, or a flag is to be set, or the guest faults: the whole walk tells.
- * Otherwise w is what that walk gives, but for its references to the EPT.
+ * Otherwise w is what that walk gives, but for its references, and the guest's tables are tracked.
  */
 static bool walk_known(struct nested *n, uint64_t gva, struct walk_request rq, struct walk *w)
 {
-	rq.set_ad = false;
-	if (!n->page || !vmm_walk_quiet(n->v, gva, rq, w) || w->ad_pending || !page_has(n, w->gpa, rq.access == ACCESS_WRITE ? PAGE_REACHED | PAGE_WRITTEN : PAGE_REACHED))
+	struct vmm *v = n->v;
+	struct walk_steps s;
+	unsigned levels = paging_format_levels(v->guest.format);
+	if (!n->page || !vmm_walk_plain(v, gva, rq, w, &s) || w->ad_pending || !page_has(n, w->gpa, rq.access == ACCESS_WRITE ? PAGE_REACHED | PAGE_WRITTEN : PAGE_REACHED))
 		return false;
-	for (unsigned i = 0; i < w->refs; i++)
-		if (!page_has(n, vmm_gpa_of(n->v, w->ref[i].hpa), PAGE_REACHED | PAGE_WRITTEN))
+	for (unsigned level = levels; level >= s.leaf; level--)
+		if (!page_has(n, s.guest[level], PAGE_REACHED | PAGE_WRITTEN))
 			return false;
+	for (unsigned level = levels; level >= s.leaf; level--)
+		mmu_track_table(v->mmu, v->cpu, vmm_hpa_of(v, s.guest[level]) & EPT_ADDRESS, s.guest[level] & EPT_ADDRESS);
 	w->dirty = w->dirty && page_has(n, w->gpa, PAGE_WRITTEN);
 	w->page_shift = 12;
 	return true;
@@ -146,7 +150,6 @@ static bool nested_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint6
 	bool good;
 	for (unsigned tries = 0; tries < WALK_MAX_REFS && !v->failed; tries++) {
 		if (walk_known(n, gva, rq, &w)) {
-			track_tables(n, &w);
 			mmu_translation_from_walk(&v->guest, &w, rq, out);
 			return true;
 		}

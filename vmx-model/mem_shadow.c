@@ -272,9 +272,10 @@ static bool shadow_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint6
 	struct shadow *s = self;
 	struct vmm *v = s->v;
 	struct walk hw, guest;
+	struct walk_steps steps;
 	rq.set_ad = false; /* shadow entries are made with their A and D flags set */
 	for (unsigned tries = 0; tries < 4 && !v->failed; tries++) {
-		if (paging_walk(&s->hw, &mmu->walk_memory, gva, rq, &hw)) {
+		if ((paging_walk_plain(&s->hw, &mmu->walk_memory, NULL, gva, rq, &hw, &steps) && !hw.ad_pending) || paging_walk(&s->hw, &mmu->walk_memory, gva, rq, &hw)) {
 			mmu_translation_from_walk(&s->hw, &hw, rq, out);
 			out->gpa = vmm_gpa_of(v, hw.hpa);
 			return true;

@@ -166,6 +166,8 @@ void vmm_fail(struct vmm *v, const char *format, ...) __attribute__((format(prin
 /* The same walk as the bare machine would make it, over guest memory as an array, without events: what a VMM looks up in its own cached knowledge, and the meaning of
  * tables that lie outside memory (an open bus: all ones). out->hpa is out->gpa moved to host-physical, or past all memory. */
 bool vmm_walk_quiet(struct vmm *v, uint64_t gva, struct walk_request rq, struct walk *out);
+/* The same without setting flags, by paging_walk_plain() where that will do: out->ref is not set, but for steps->guest, which is in guest-physical addresses. */
+bool vmm_walk_plain(struct vmm *v, uint64_t gva, struct walk_request rq, struct walk *out, struct walk_steps *steps);
 uint64_t vmm_hpa_of(const struct vmm *v, uint64_t gpa); /* no events; past all memory when the guest has none there */
 static inline uint64_t vmm_gpa_of(const struct vmm *v, uint64_t hpa) { return hpa - v->guest_base; }
 /* Applies SDM 3A 4.10.4's flush rules for guest paging that hardware walks itself (nested): EV_TLB_FLUSH under now->vpid, softtlb context. before: the paging until now. */

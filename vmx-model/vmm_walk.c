@@ -51,6 +51,20 @@ bool vmm_walk_quiet(struct vmm *v, uint64_t gva, struct walk_request rq, struct 
 	return walk_view(v, &c, gva, rq, out);
 }
 
+bool vmm_walk_plain(struct vmm *v, uint64_t gva, struct walk_request rq, struct walk *out, struct walk_steps *steps)
+{
+	struct phys view = { .bytes = v->phys->bytes + v->guest_base, .size = v->guest_bytes };
+	const struct walk_memory mem = { &view, NULL, NULL };
+	struct paging bare = v->guest;
+	bare.space = NULL;
+	rq.set_ad = false;
+	bool plain = paging_walk_plain(&bare, &mem, NULL, gva, rq, out, steps), ok = plain || paging_walk(&bare, &mem, gva, rq, out);
+	if (!plain)
+		paging_walk_steps(out, steps);
+	out->hpa = vmm_hpa_of(v, out->gpa);
+	return ok;
+}
+
 static void walk_emit(struct vmm *v, const struct walk *w, const struct changes *c)
 {
 	if (v->quiet)
