@@ -83,6 +83,14 @@ static void count_user_call(struct translation *t, uint64_t pc)
 	emit_op(e, 8, ALU_ADD * 8 + 1, HOST_AX, DBT_FIELD(user_calls));
 }
 
+/* The arithmetic flags = those in ax. */
+static void put_arithmetic(struct emit *e)
+{
+	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_AX), FLAGS_ARITH);
+	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(flags.result));
+	emit_store_imm(e, 4, DBT_FIELD(flags.op), FLAGS_EXPLICIT);
+}
+
 static void put_segment(struct emit *e, enum segment_name name, struct segment s)
 {
 	size_t at = offsetof(struct cpu, seg) + name * sizeof s;
@@ -133,8 +141,6 @@ static void system_syscall(struct translation *t, struct questions *q, const str
 	uint16_t cs = (uint16_t)(cpu->star >> 32);
 	uint32_t key = t->b->key & ~(uint32_t)KEY_USER;
 	ask_fast_call(q, SENS_SYSCALL, cpu->star);
-	test_bits(e, 4, DBT_FIELD(fmask), FLAGS_ARITH | FLAG_TF | FLAG_AC);
-	out_if(q, CC_NZ);
 	test_bits(e, 4, DBT_FIELD(eflags), FLAG_AC);
 	out_if(q, CC_NZ);
 	if (t->b->key & KEY_USER)
@@ -144,9 +150,12 @@ static void system_syscall(struct translation *t, struct questions *q, const str
 	emit_alu(e, 4, ALU_OR, HOST_AX, emit_register(HOST_CX));
 	dbt_write(t, REG_R11, HOST_AX);
 	emit_mov_imm(e, dbt_host[REG_CX], o->next);
-	emit_op(e, 4, OP_LOAD, HOST_AX, DBT_FIELD(fmask));
-	emit_op(e, 4, OP_GROUP3, 2, emit_register(HOST_AX)); /* NOT */
-	emit_alu(e, 4, ALU_AND, HOST_AX, emit_register(HOST_CX));
+	emit_op(e, 4, OP_LOAD, HOST_DX, DBT_FIELD(fmask));
+	emit_op(e, 4, OP_GROUP3, 2, emit_register(HOST_DX)); /* NOT */
+	emit_alu(e, 4, ALU_AND, HOST_AX, emit_register(HOST_DX)); /* Linux clears the arithmetic ones, too */
+	put_arithmetic(e);
+	emit_op(e, 4, OP_LOAD, HOST_AX, emit_register(HOST_CX));
+	emit_alu(e, 4, ALU_AND, HOST_AX, emit_register(HOST_DX));
 	emit_alu_imm(e, 4, ALU_OR, emit_register(HOST_AX), 2);
 	emit_op(e, 4, OP_STORE, HOST_AX, DBT_FIELD(eflags));
 	put_level(t, cs, (uint16_t)((cs & ~3u) + 8), 0, key);
@@ -174,9 +183,7 @@ static void system_sysret(struct translation *t, struct questions *q, const stru
 	test_bits(e, 4, emit_register(HOST_AX), FLAG_TF | FLAG_AC);
 	out_if(q, CC_NZ);
 	emit_op(e, 4, OP_LOAD, HOST_AX, emit_register(HOST_CX));
-	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_AX), FLAGS_ARITH);
-	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(flags.result));
-	emit_store_imm(e, 4, DBT_FIELD(flags.op), FLAGS_EXPLICIT);
+	put_arithmetic(e);
 	emit_op(e, 4, OP_LOAD, HOST_AX, DBT_FIELD(eflags)); /* eflags_put() */
 	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_AX), (int32_t)~(uint32_t)FLAGS_SYSRET);
 	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), (int32_t)kept);

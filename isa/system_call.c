@@ -77,7 +77,7 @@ void sys_sysret(struct cpu *cpu, const struct sys_operands *o)
 /* ---- the common case, 64-bit code on both sides ---- */
 bool quick_syscall(struct cpu *cpu, const struct uop *u, const struct sys_operands *o)
 {
-	if (!quick_allowed(cpu, SENS_SYSCALL) || !cpu_code64(cpu) || !(cpu->efer & EFER_SCE) || cpu->fmask & (FLAGS_ARITH | FLAG_TF | FLAG_AC))
+	if (!quick_allowed(cpu, SENS_SYSCALL) || !cpu_code64(cpu) || !(cpu->efer & EFER_SCE) || cpu->eflags & FLAG_TF)
 		return false;
 	user_call_count(cpu, cpu->block->pc + u->offset);
 	syscall_enter(cpu, o->next);

@@ -97,7 +97,7 @@ static void state_fill(struct cpu *c, uint64_t *s, unsigned level)
 	c->efer = EFER_LME | EFER_LMA | (one_in(s, 12) ? 0 : EFER_SCE);
 	c->cr0 = CR0_PE | CR0_PG | CR0_ET | (one_in(s, 2) ? CR0_TS : 0);
 	c->cr4 = CR4_PAE | (one_in(s, 2) ? CR4_SMAP : 0) | (one_in(s, 2) ? CR4_OSFXSR : 0) | (one_in(s, 4) ? CR4_LA57 : 0);
-	c->star = random_next(s), c->lstar = random_next(s), c->fmask = random_next(s) & ~(uint64_t)(one_in(s, 8) ? 0 : FLAGS_ARITH | FLAG_TF | FLAG_AC);
+	c->star = random_next(s), c->lstar = random_next(s), c->fmask = random_next(s) & ~(uint64_t)(one_in(s, 2) ? FLAGS_ARITH : 0);
 	for (unsigned i = 0; i < MEMORY_MODES; i++)
 		c->mem.mode_tag[i] = random_next(s) >> 53;
 	c->mem.epoch = random_next(s) >> 40;
