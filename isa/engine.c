@@ -53,18 +53,19 @@ const struct uop *engine_resolve(struct cpu *cpu)
 {
 	struct block_cache *c = cpu->blocks;
 	struct block *from = cpu->block;
-	if (cpu->budget <= 0 || cpu->attention || c->flush_wanted || c->bytes > c->max_bytes || (from->key & (KEY_SINGLE | KEY_TRAP)) || from->dead)
+	if (cpu->budget <= 0 || cpu->attention || c->flush_wanted || c->bytes > c->max_bytes || (from->key & KEY_TRAP) || from->dead)
 		return NULL;
 	if (from->end == BLOCK_END_FALL && cpu->rip != from->next_pc[1])
 		return NULL; /* a repeated string instruction that goes on */
-	if (from->end == BLOCK_END_SYSTEM) { /* what only the dispatcher does: single steps and shadows */
+	if (from->end == BLOCK_END_SYSTEM) { /* what only the dispatcher does: single steps */
 		cpu->mode_key = block_mode_key(cpu);
-		if (cpu->shadow_sti || cpu->shadow_ss || cpu->mode_key & KEY_TRAP || cpu->stop != CPU_RUNNING)
+		if (cpu->mode_key & KEY_TRAP || cpu->stop != CPU_RUNNING)
 			return NULL;
 	}
 	struct block *to = block_find(cpu);
+	cpu->shadow_sti = cpu->shadow_ss = false; /* they hold for this block's one instruction, which has begun */
 	bool known = from->end == BLOCK_END_JUMP || from->end == BLOCK_END_CALL || from->end == BLOCK_END_BRANCH || from->end == BLOCK_END_FALL;
-	if (!from->dead) {
+	if (!from->dead && !((from->key | to->key) & KEY_SINGLE)) {
 		if (!known || cpu->rip == from->next_pc[0])
 			from->next[0] = to;
 		if (cpu->rip == from->next_pc[1] && (known || (from->end == BLOCK_END_SYSTEM && to->key == from->key)))
