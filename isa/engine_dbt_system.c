@@ -52,6 +52,9 @@ static void ask_fast_call(struct questions *q, enum sensitive what, uint64_t sta
 	emit_mov_imm(e, HOST_AX, star);
 	emit_alu(e, 8, ALU_CMP, HOST_AX, DBT_FIELD(star));
 	out_if(q, CC_NZ);
+	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(mem.mode_tag[MEMORY_USER])); /* else a RET may not tell whose CALL it meets (dbt_next()) */
+	emit_alu(e, 8, ALU_CMP, HOST_AX, DBT_FIELD(mem.mode_tag[MEMORY_SUPERVISOR]));
+	out_if(q, CC_Z);
 }
 
 /* user_call_hash64(). r11 holds a temporary, which has ended with its instruction. */

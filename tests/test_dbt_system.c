@@ -100,6 +100,8 @@ static void state_fill(struct cpu *c, uint64_t *s, unsigned level)
 	c->star = random_next(s), c->lstar = random_next(s), c->fmask = random_next(s) & ~(uint64_t)(one_in(s, 2) ? FLAGS_ARITH : 0);
 	for (unsigned i = 0; i < MEMORY_MODES; i++)
 		c->mem.mode_tag[i] = random_next(s) >> 53;
+	if (one_in(s, 8)) /* as without paging */
+		c->mem.mode_tag[MEMORY_USER] = c->mem.mode_tag[MEMORY_SUPERVISOR];
 	c->mem.epoch = random_next(s) >> 40;
 	c->vmm.trap_set = one_in(s, 8) ? random_next(s) : 0;
 	c->vmm.cpl_changed = one_in(s, 10) ? hook_level : NULL;
