@@ -105,10 +105,10 @@ static inline bool event_filter_same(struct event_filter *f, uint64_t gva, unsig
 /* The same of a block, which must not straddle two pages and, with lines, must have been of the same user as the last that was written. */
 bool event_filter_block_hit(struct event_filter *f, uint64_t pc, unsigned bytes, unsigned insns);
 static inline bool event_filter_fetched(const struct event_filter *f, uint64_t gva) { return f->fetch[gva >> 12 & (f->shape.fetches - 1u)] == gva >> 12; }
-/* event_filter_block_hit() of a block within a page, for who asks all the time: a hit only where lines of code do not matter. `flags`: of its event; EVF_USER is 1. */
+/* event_filter_block_hit() for who asks all the time: a hit only where lines of code do not matter. `flags`: of its event; those of a block within a page are 0 or EVF_USER, which is 1. */
 static inline bool event_filter_page_hit(struct event_filter *f, uint64_t pc, unsigned flags, unsigned insns)
 {
-	bool hit = event_filter_fetched(f, pc) && flags == f->user && !f->shape.code;
+	bool hit = event_filter_fetched(f, pc) && flags <= 1 && !f->shape.code;
 	f->blocks += hit;
 	f->instructions += hit ? insns : 0;
 	return hit;
