@@ -18,6 +18,7 @@
  *            blocks carry their id, so that a recorder need not remember all blocks there ever were.
  * Version 3: the codec's predictor is a graph of blocks, and what is half predicted takes a bit (twice as fast to decode, a third smaller where a guest branches at random);
  *            chunks are packed without zlib's own header and checksum, which ours made needless.
+ * Version 4: the kind EV_PROBE; faults that only a VMM sees are not stored.
  */
 #ifndef TRACES_FORMAT_H
 #define TRACES_FORMAT_H
