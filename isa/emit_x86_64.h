@@ -42,7 +42,7 @@ enum {
 	OP_MOVQ_STORE = 0x660fd6, OP_GROUP15 = 0x0fae, OP_BT = 0x0fa3, OP_CMP = 0x3b, OP_MOVD_LOAD = 0x660f6e, OP_MOVD_STORE = 0x660f7e,
 };
 enum emit_alu { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP }; /* ORDER ALU: the encoding's numbers */
-enum emit_shift { SHIFT_ROL = 0, SHIFT_ROR = 1, SHIFT_SHL = 4, SHIFT_SHR = 5, SHIFT_SAR = 7 };
+enum emit_shift { SHIFT_ROL = 0, SHIFT_ROR = 1, SHIFT_RCL = 2, SHIFT_RCR = 3, SHIFT_SHL = 4, SHIFT_SHR = 5, SHIFT_SAR = 7 };
 enum emit_condition { CC_O, CC_NO, CC_B, CC_AE, CC_Z, CC_NZ, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC_NP, CC_L, CC_GE, CC_LE, CC_G };
 
 void emit_bytes(struct emit *e, const void *bytes, unsigned n);

@@ -1,31 +1,9 @@
 /*
- * Emitters of moves, integer arithmetic, shifts and conditions.
+ * Emitters of moves, integer arithmetic and conditions.
  *
- * Invariant: each leaves in cpu->reg (or its real registers) and cpu->flags (or the recipe for it) what its body in isa/uop_alu.h leaves there, bit for bit: tests/test_dbt.c.
- * An emitter that returns false has emitted nothing.
+ * Invariant: isa/engine_dbt_alu.h.
  */
-#include "engine_dbt.h"
-#include "flags.h"
-
-enum { LG8 = 0, LG16 = 1, LG32 = 2, LG64 = 3 };
-
-static uint64_t alu_cut(unsigned lg, uint64_t v) { return lg == LG64 ? v : v & ((1ull << (8 << lg)) - 1); }
-static bool alu_fits(uint64_t v) { return v == (uint64_t)(int64_t)(int32_t)v; }
-
-/* Writes the low bytes of a scratch register, as the size of the operation asks. */
-static void emit_result(struct translation *t, unsigned lg, unsigned dst, unsigned from)
-{
-	emit_op(t->e, lg >= LG32 ? 8 : 1u << lg, OP_STORE, from, dbt_guest(dst));
-}
-
-static void emit_widen(struct translation *t, unsigned lg, unsigned reg)
-{
-	if (lg < LG32)
-		emit_op(t->e, 4, lg == LG8 ? OP_MOVZX8 : OP_MOVZX16, reg, emit_register(reg));
-}
-
-/* Whether dst = dst op something can be one instruction on the register's own place: a 32-bit result in memory would leave the upper half. */
-static bool alu_in_place(const struct uop *u, unsigned lg) { return u->dst == u->a && (dbt_host[u->dst] != HOST_NONE || lg != LG32); }
+#include "engine_dbt_alu.h"
 
 /* ---- moves: none of these changes the real flags ---- */
 static bool emit_mov(struct translation *t, const struct uop *u, unsigned lg)
@@ -363,122 +341,16 @@ static bool emit_not(struct translation *t, const struct uop *u, unsigned lg)
 	return true;
 }
 
-/* ---- shifts by a constant ---- */
-/* After the shift: ax = result, real CF right. cx = CF | OF << 11 by the body's rule; changes dx. */
-static void emit_shift_flags(struct translation *t, enum emit_shift shift, unsigned lg, unsigned reg, unsigned count)
-{
-	struct emit *e = t->e;
-	emit_op(e, 1, OP_SETCC | CC_B, 0, emit_register(HOST_CX));
-	emit_op(e, 4, OP_MOVZX8, HOST_CX, emit_register(HOST_CX));
-	if (shift == SHIFT_SAR || (shift == SHIFT_SHR && count != 1))
-		return;
-	if (shift == SHIFT_SHL)
-		emit_op(e, 8, OP_LOAD, HOST_DX, emit_register(HOST_AX));
-	else
-		dbt_emit_operand(t, lg, HOST_DX, reg); /* SHR by one: OF is the operand's sign */
-	emit_shift_imm(e, 1u << lg, SHIFT_SHR, emit_register(HOST_DX), (8u << lg) - 1);
-	if (shift == SHIFT_SHL)
-		emit_alu(e, 4, ALU_XOR, HOST_DX, emit_register(HOST_CX));
-	emit_shift_imm(e, 4, SHIFT_SHL, emit_register(HOST_DX), 11);
-	emit_alu(e, 4, ALU_OR, HOST_CX, emit_register(HOST_DX));
-}
-
-/* By CL, where nobody will see the flags. The real shift of 8 and 16 bits takes the count modulo 32, too. */
-static bool emit_by_cl(struct translation *t, const struct uop *u, unsigned lg, unsigned shift)
-{
-	if (lg < LG32 || !dbt_flags_dead_after(u))
-		return false;
-	emit_op(t->e, 4, OP_LOAD, HOST_CX, dbt_guest(REG_CX));
-	if (u->dst == u->a && dbt_host[u->dst] != HOST_NONE && u->dst != REG_CX) {
-		emit_op(t->e, 1u << lg, 0xd3, shift, dbt_guest(u->dst));
-		return true;
-	}
-	dbt_emit_operand(t, lg, HOST_AX, u->a);
-	emit_op(t->e, 1u << lg, 0xd3, shift, emit_register(HOST_AX));
-	emit_result(t, lg, u->dst, HOST_AX);
-	return true;
-}
-
-/* dst = a shifted or rotated by a constant, without flags. */
-static void emit_shift_plain(struct translation *t, const struct uop *u, unsigned lg, unsigned shift)
-{
-	if (alu_in_place(u, lg)) {
-		emit_shift_imm(t->e, 1u << lg, shift, dbt_guest(u->dst), (unsigned)u->imm);
-		return;
-	}
-	dbt_emit_operand(t, lg, HOST_AX, u->a);
-	emit_shift_imm(t->e, 1u << lg, shift, emit_register(HOST_AX), (unsigned)u->imm);
-	emit_result(t, lg, u->dst, HOST_AX);
-}
-
-static bool emit_rotate(struct translation *t, const struct uop *u, unsigned i, unsigned rotate)
-{
-	unsigned lg = i / 2;
-	if (i & 1)
-		return emit_by_cl(t, u, lg, rotate);
-	if (!dbt_flags_dead_after(u))
-		return false;
-	emit_shift_plain(t, u, lg, rotate);
-	return true;
-}
-static bool emit_rol(struct translation *t, const struct uop *u, unsigned i) { return emit_rotate(t, u, i, SHIFT_ROL); }
-static bool emit_ror(struct translation *t, const struct uop *u, unsigned i) { return emit_rotate(t, u, i, SHIFT_ROR); }
-
-static bool emit_shift_row(struct translation *t, const struct uop *u, unsigned i, enum emit_shift shift)
-{
-	unsigned lg = i / 3, count = (unsigned)u->imm;
-	if (i % 3 == 2)
-		return emit_by_cl(t, u, lg, shift);
-	if (i % 3 == 1) {
-		emit_shift_plain(t, u, lg, shift);
-		return true;
-	}
-	if (count >= 8u << lg)
-		return false;
-	if (dbt_flags_only_real(u)) {
-		emit_shift_plain(t, u, lg, shift);
-		t->recipe.pending = false;
-		t->flags = -1;
-		t->live = LIVE_CARRY;
-		return true;
-	}
-	dbt_emit_operand(t, lg, HOST_AX, u->a);
-	emit_shift_imm(t->e, 1u << lg, shift, emit_register(HOST_AX), count);
-	emit_shift_flags(t, shift, lg, u->a, count);
-	dbt_emit_flags(t, FLAGS_PARTIAL | lg, HOST_AX, HOST_CX);
-	if (shift == SHIFT_SAR || (shift == SHIFT_SHR && count != 1)) /* the others' OF took arithmetic */
-		t->live = LIVE_CARRY | LIVE_REST;
-	emit_result(t, lg, u->dst, HOST_AX);
-	return true;
-}
-static bool emit_shl(struct translation *t, const struct uop *u, unsigned i) { return emit_shift_row(t, u, i, SHIFT_SHL); }
-static bool emit_shr(struct translation *t, const struct uop *u, unsigned i) { return emit_shift_row(t, u, i, SHIFT_SHR); }
-static bool emit_sar(struct translation *t, const struct uop *u, unsigned i) { return emit_shift_row(t, u, i, SHIFT_SAR); }
-
-/* SHLD, SHRD by a constant, where nobody will see the flags. */
-static bool emit_double(struct translation *t, const struct uop *u, unsigned i)
-{
-	unsigned lg = i / 2 % 3 + LG16;
-	uint8_t count = (uint8_t)u->imm;
-	if ((i & 1) || lg == LG16 || !dbt_flags_dead_after(u))
-		return false;
-	dbt_emit_operand(t, lg, HOST_AX, u->a);
-	emit_op(t->e, 1u << lg, i < 6 ? 0x0fa4 : 0x0fac, dbt_read(t, u->b, HOST_CX), emit_register(HOST_AX));
-	emit_bytes(t->e, &count, 1);
-	emit_result(t, lg, u->dst, HOST_AX);
-	return true;
-}
-
 /* ---- multiplication into one register ---- */
-/* ax = low half; the real OF: CF = OF = the product did not fit. Changes cx. */
-static void emit_product_flags(struct translation *t, unsigned lg)
+/* `low` = the product's low half, zero-extended; the real OF: CF = OF = it does not fit. Changes cx. */
+static void emit_product_flags(struct translation *t, unsigned lg, unsigned low)
 {
 	int32_t both = FLAG_CF | FLAG_OF;
 	emit_op(t->e, 1, OP_SETCC | CC_O, 0, emit_register(HOST_CX));
 	emit_op(t->e, 4, OP_MOVZX8, HOST_CX, emit_register(HOST_CX));
 	emit_op(t->e, 4, 0x69, HOST_CX, emit_register(HOST_CX));
 	emit_bytes(t->e, &both, 4);
-	dbt_emit_flags(t, FLAGS_PARTIAL | lg, HOST_AX, HOST_CX);
+	dbt_emit_flags(t, FLAGS_PARTIAL | lg, low, HOST_CX);
 }
 
 static bool emit_imul(struct translation *t, const struct uop *u, unsigned i)
@@ -486,13 +358,14 @@ static bool emit_imul(struct translation *t, const struct uop *u, unsigned i)
 	struct emit *e = t->e;
 	unsigned lg = i % 6 / 2 + LG16, size = 1u << lg;
 	bool flags = !(i & 1);
-	if (lg == LG16 || (i >= 6 && lg == LG64 && !alu_fits(u->imm)))
+	if (i >= 6 && lg == LG64 && !alu_fits(u->imm))
 		return false;
-	unsigned to = flags ? HOST_AX : dbt_target(u->dst, HOST_AX);
+	unsigned to = flags || lg == LG16 ? HOST_AX : dbt_target(u->dst, HOST_AX);
 	if (i >= 6) {
 		int32_t imm = (int32_t)u->imm;
 		emit_op(e, size, 0x69, to, dbt_guest(u->a));
-		emit_bytes(e, &imm, 4);
+		emit_bytes(e, &imm, lg == LG16 ? 2 : 4);
+		emit_widen(t, lg, to);
 	} else {
 		if (u->dst != u->a && u->dst == u->b)
 			to = HOST_AX;
@@ -501,62 +374,75 @@ static bool emit_imul(struct translation *t, const struct uop *u, unsigned i)
 		emit_op(e, size, OP_IMUL, to, dbt_guest(u->b));
 	}
 	if (flags)
-		emit_product_flags(t, lg);
+		emit_product_flags(t, lg, HOST_AX);
 	if (to == HOST_AX)
 		emit_result(t, lg, u->dst, HOST_AX);
 	return true;
 }
 
 /* ---- into AX and DX ---- */
+/* What MUL, DIV and kin leave in ax and dx; of bytes, in ax alone. */
+static void emit_halves(struct translation *t, unsigned lg)
+{
+	emit_result(t, lg == LG8 ? LG16 : lg, REG_AX, HOST_AX);
+	if (lg != LG8)
+		emit_result(t, lg, REG_DX, HOST_DX);
+}
+
 static bool emit_product(struct translation *t, const struct uop *u, unsigned lg, bool is_signed)
 {
-	if (lg < LG32)
-		return false;
 	dbt_emit_operand(t, lg, HOST_AX, REG_AX);
 	emit_op(t->e, 1u << lg, OP_GROUP3, is_signed ? 5 : 4, dbt_guest(u->a));
+	if (lg == LG8)
+		emit_op(t->e, 4, OP_MOVZX8, HOST_DX, emit_register(HOST_AX));
 	if (!dbt_flags_dead_after(u))
-		emit_product_flags(t, lg);
-	dbt_write(t, REG_AX, HOST_AX);
-	dbt_write(t, REG_DX, HOST_DX);
+		emit_product_flags(t, lg, lg == LG8 ? HOST_DX : HOST_AX);
+	emit_halves(t, lg);
 	return true;
 }
 static bool emit_mul(struct translation *t, const struct uop *u, unsigned lg) { return emit_product(t, u, lg, false); }
 static bool emit_imul_one(struct translation *t, const struct uop *u, unsigned lg) { return emit_product(t, u, lg, true); }
 
+/* dx = the high half of the dividend, ax = the low one; of bytes, ax = all of it, and dx its high byte. */
+static void emit_dividend(struct translation *t, unsigned lg)
+{
+	dbt_emit_operand(t, lg == LG8 ? LG16 : lg, HOST_AX, REG_AX);
+	if (lg != LG8) {
+		dbt_emit_operand(t, lg, HOST_DX, REG_DX);
+		return;
+	}
+	emit_op(t->e, 4, OP_LOAD, HOST_DX, emit_register(HOST_AX));
+	emit_shift_imm(t->e, 4, SHIFT_SHR, emit_register(HOST_DX), 8);
+}
+
 /* A quotient that would not fit, or a divisor of 0: the high half is not below the divisor, and the C function raises. */
 static bool emit_div(struct translation *t, const struct uop *u, unsigned lg)
 {
-	if (lg < LG32)
-		return false;
 	dbt_emit_operand(t, lg, HOST_CX, u->a);
-	dbt_emit_operand(t, lg, HOST_DX, REG_DX);
-	dbt_emit_operand(t, lg, HOST_AX, REG_AX);
+	emit_dividend(t, lg);
 	emit_alu(t->e, 1u << lg, ALU_CMP, HOST_DX, emit_register(HOST_CX));
 	dbt_emit_slow(t, u, emit_jump_if(t->e, CC_AE));
 	emit_op(t->e, 1u << lg, OP_GROUP3, 6, emit_register(HOST_CX));
-	dbt_write(t, REG_AX, HOST_AX);
-	dbt_write(t, REG_DX, HOST_DX);
+	emit_halves(t, lg);
 	return true;
 }
 
-/* With a dividend that is AX's sign extended (CDQ came before) and a divisor that is neither 0 nor -1 every quotient fits; the rest is left to the C function. */
+/* With a dividend that is AX's sign extended (CBW or CDQ came before) and a divisor that is neither 0 nor -1 every quotient fits; the rest is left to the C function. */
 static bool emit_idiv(struct translation *t, const struct uop *u, unsigned lg)
 {
+	static const char *const extend[] = { "\x66\x98", "\x66\x99", "\x99", "\x48\x99" }; /* CBW, CWD, CDQ, CQO */
 	struct emit *e = t->e;
 	unsigned size = 1u << lg;
-	if (lg < LG32)
-		return false;
 	dbt_emit_operand(t, lg, HOST_CX, u->a);
-	emit_op(e, size, OP_LEA, HOST_AX, emit_memory(HOST_CX, 1));
+	emit_op(e, 8, OP_LEA, HOST_AX, emit_memory(HOST_CX, 1));
 	emit_alu_imm(e, size, ALU_CMP, emit_register(HOST_AX), 1);
 	dbt_emit_slow(t, u, emit_jump_if(e, CC_BE));
 	dbt_emit_operand(t, lg, HOST_AX, REG_AX);
-	emit_bytes(e, size == 8 ? "\x48\x99" : "\x99", size == 8 ? 2 : 1); /* CQO, CDQ */
-	emit_alu(e, size, ALU_CMP, HOST_DX, dbt_guest(REG_DX));
+	emit_bytes(e, extend[lg], lg == LG32 ? 1 : 2);
+	emit_alu(e, lg == LG8 ? 2 : size, ALU_CMP, lg == LG8 ? HOST_AX : HOST_DX, dbt_guest(lg == LG8 ? REG_AX : REG_DX));
 	dbt_emit_slow(t, u, emit_jump_if(e, CC_NZ));
 	emit_op(e, size, OP_GROUP3, 7, emit_register(HOST_CX));
-	dbt_write(t, REG_AX, HOST_AX);
-	dbt_write(t, REG_DX, HOST_DX);
+	emit_halves(t, lg);
 	return true;
 }
 
@@ -566,12 +452,10 @@ static bool emit_scan(struct translation *t, const struct uop *u, unsigned i)
 {
 	struct emit *e = t->e;
 	unsigned lg = i % 3 + LG16;
-	if (lg == LG16)
-		return false;
 	dbt_emit_operand(t, lg, HOST_AX, u->a);
-	emit_op(e, 1u << lg, i < 3 ? 0x0fbc : 0x0fbd, HOST_CX, emit_register(HOST_AX));
+	emit_op(e, lg == LG64 ? 8 : 4, i < 3 ? 0x0fbc : 0x0fbd, HOST_CX, emit_register(HOST_AX));
 	uint8_t *none = emit_jump_if(e, CC_Z);
-	dbt_write(t, u->dst, HOST_CX);
+	emit_result(t, lg, u->dst, HOST_CX);
 	emit_patch(none, e->at);
 	dbt_emit_flags(t, FLAGS_LOGIC | lg, HOST_AX, HOST_NONE);
 	return true;
@@ -582,8 +466,6 @@ static bool emit_bit(struct translation *t, const struct uop *u, unsigned i)
 {
 	struct emit *e = t->e;
 	unsigned lg = i % 3 + LG16, which = i / 3, size = 1u << lg;
-	if (lg == LG16)
-		return false;
 	bool flags = !dbt_flags_dead_after(u);
 	if (flags)
 		dbt_flush_flags(t);
@@ -603,12 +485,25 @@ static bool emit_bit(struct translation *t, const struct uop *u, unsigned i)
 	return true;
 }
 
+/* dst = a + the bytes before the operand that bit b is in. */
+static bool emit_bit_address(struct translation *t, const struct uop *u, unsigned i)
+{
+	struct emit *e = t->e;
+	unsigned lg = u->size == 8 ? LG64 : u->size == 4 ? LG32 : LG16;
+	(void)i;
+	emit_op(e, 8, lg == LG64 ? OP_LOAD : lg == LG32 ? OP_MOVSXD : OP_MOVSX16, HOST_CX, dbt_guest(u->b));
+	emit_shift_imm(e, 8, SHIFT_SAR, emit_register(HOST_CX), lg + 3);
+	emit_op(e, 8, OP_LEA, HOST_AX, emit_indexed(dbt_read(t, u->a, HOST_AX), HOST_CX, lg, 0));
+	dbt_write(t, u->dst, HOST_AX);
+	return true;
+}
+
 /* CMPXCHG: equal: dst = b. Unequal: the accumulator and dst = the old value. */
 static bool emit_cmpxchg(struct translation *t, const struct uop *u, unsigned lg)
 {
 	struct emit *e = t->e;
 	unsigned size = 1u << lg;
-	if (lg < LG32 || u->dst == REG_AX || u->b == u->dst)
+	if (u->dst == REG_AX || u->b == u->dst)
 		return false;
 	dbt_emit_operand(t, lg, HOST_CX, u->a);
 	dbt_emit_operand(t, lg, HOST_AX, REG_AX);
@@ -616,10 +511,10 @@ static bool emit_cmpxchg(struct translation *t, const struct uop *u, unsigned lg
 	dbt_emit_flags(t, FLAGS_SUB | lg, HOST_AX, HOST_CX);
 	dbt_emit_operand(t, lg, HOST_DX, u->b);
 	uint8_t *equal = emit_jump_if(e, CC_Z);
-	dbt_write(t, REG_AX, HOST_CX);
+	emit_result(t, lg, REG_AX, HOST_CX);
 	emit_op(e, 8, OP_LOAD, HOST_DX, emit_register(HOST_CX));
 	emit_patch(equal, e->at);
-	dbt_write(t, u->dst, HOST_DX);
+	emit_result(t, lg, u->dst, HOST_DX);
 	t->live = LIVE_ALL;
 	return true;
 }
@@ -671,7 +566,7 @@ static bool emit_check_target(struct translation *t, const struct uop *u, unsign
 struct alu_range {
 	uint16_t first, count;
 	bool keeps; /* the real flags */
-	bool (*emit)(struct translation *t, const struct uop *u, unsigned i);
+	dbt_alu_fn *emit;
 };
 
 static bool emit_nop(struct translation *t, const struct uop *u, unsigned i) { return (void)t, (void)u, (void)i, true; }
@@ -701,23 +596,30 @@ static const struct alu_range alu_ranges[] = { /* ORDER OP: ascending; counts fo
 	{ UOP_dec8, 8, false, emit_dec },
 	{ UOP_neg8, 8, false, emit_neg },
 	{ UOP_not8, 4, true, emit_not },
-	{ UOP_shl8_ri, 12, false, emit_shl },
-	{ UOP_shr8_ri, 12, false, emit_shr },
-	{ UOP_sar8_ri, 12, false, emit_sar },
-	{ UOP_rol8_ri, 8, false, emit_rol },
-	{ UOP_ror8_ri, 8, false, emit_ror },
-	{ UOP_shld16_ri, 12, false, emit_double },
+	{ UOP_shl8_ri, 12, false, dbt_emit_shl },
+	{ UOP_shr8_ri, 12, false, dbt_emit_shr },
+	{ UOP_sar8_ri, 12, false, dbt_emit_sar },
+	{ UOP_rol8_ri, 8, false, dbt_emit_rol },
+	{ UOP_ror8_ri, 8, false, dbt_emit_ror },
+	{ UOP_rcl8_ri, 8, false, dbt_emit_rcl },
+	{ UOP_rcr8_ri, 8, false, dbt_emit_rcr },
+	{ UOP_shld16_ri, 12, false, dbt_emit_double },
 	{ UOP_mul8, 4, false, emit_mul },
 	{ UOP_imul8, 4, false, emit_imul_one },
 	{ UOP_imul16_rr, 12, false, emit_imul },
 	{ UOP_div8, 4, false, emit_div },
 	{ UOP_idiv8, 4, false, emit_idiv },
 	{ UOP_bt16, 12, false, emit_bit },
+	{ UOP_bit_address, 1, false, emit_bit_address },
 	{ UOP_bsf16, 6, false, emit_scan },
 	{ UOP_cmpxchg8, 4, false, emit_cmpxchg },
 	{ UOP_set_o, 16, true, emit_set },
 	{ UOP_cmov16_o, 48, true, emit_cmov },
+	{ UOP_lahf, 1, false, dbt_emit_lahf },
+	{ UOP_sahf, 1, false, dbt_emit_sahf },
+	{ UOP_cmc, 3, false, dbt_emit_carry_flag },
 	{ UOP_cld, 2, false, emit_direction },
+	{ UOP_salc, 1, false, dbt_emit_salc },
 	{ UOP_add_sp, 1, true, emit_add_sp },
 	{ UOP_check_target, 1, false, emit_check_target },
 };

@@ -91,6 +91,8 @@ enum sse_how {
 	HOW_COMPARE,  /* flags */
 	HOW_FROM_GPR, /* dst = op of the integer in src's low half */
 	HOW_TO_GPR,   /* dst's low half = op of src */
+	HOW_INSERT,   /* dst = dst op the integer in src's low half, by imm */
+	HOW_EXTRACT,  /* dst's low half = op of src by imm */
 	HOW_PREDICATE, /* as HOW_IMM2, of which 3 bits count */
 };
 static const struct sse_emit {
@@ -129,6 +131,7 @@ static const struct sse_emit {
 	{ sse_psrlw_i, 0x660f71, HOW_SHIFT, false, 0, 2 }, { sse_psrld_i, 0x660f72, HOW_SHIFT, false, 0, 2 }, { sse_psrlq_i, 0x660f73, HOW_SHIFT, false, 0, 2 },
 	{ sse_psraw_i, 0x660f71, HOW_SHIFT, false, 0, 4 }, { sse_psrad_i, 0x660f72, HOW_SHIFT, false, 0, 4 }, { sse_pslldq, 0x660f73, HOW_SHIFT, false, 0, 7 }, { sse_psrldq, 0x660f73, HOW_SHIFT, false, 0, 3 },
 	{ sse_movmskps, 0x0f50, HOW_TO_GPR, false, 0, 0 }, { sse_movmskpd, 0x660f50, HOW_TO_GPR, false, 0, 0 }, { sse_pmovmskb, 0x660fd7, HOW_TO_GPR, false, 0, 0 },
+	{ sse_pextrw, 0x660fc5, HOW_EXTRACT, false, 0, 0 }, { sse_pinsrw, 0x660fc4, HOW_INSERT, false, 0, 0 },
 	{ sse_copy_q, 0xf30f7e, HOW_UNARY, false, 0, 0 }, { sse_copy_d, 0x660f6e, HOW_FROM_GPR, false, 0, 0 },
 	{ sse_merge_q, 0xf20f10, HOW_BINARY, false, 0, 0 }, { sse_merge_d, 0xf30f10, HOW_BINARY, false, 0, 0 }, { sse_low_to_high, 0x0f16, HOW_BINARY, false, 0, 0 }, { sse_high_to_low, 0x0f12, HOW_BINARY, false, 0, 0 },
 };
@@ -178,24 +181,26 @@ static void sse_emit(struct translation *t, const struct uop *u, const struct ss
 	uint8_t imm = s->how == HOW_PREDICATE ? u->size & 7 : u->size;
 	if (s->fp)
 		sse_begin(t, u);
-	bool reads = s->how != HOW_UNARY && s->how != HOW_IMM1 && s->how != HOW_TO_GPR;
-	unsigned dst = s->how == HOW_TO_GPR ? 0 : reads ? xmm_get(t, u->dst) : xmm_take(t, u->dst);
-	if (s->how == HOW_TO_GPR) {
+	bool to_gpr = s->how == HOW_TO_GPR || s->how == HOW_EXTRACT, reads = s->how != HOW_UNARY && s->how != HOW_IMM1;
+	unsigned dst = to_gpr ? 0 : reads ? xmm_get(t, u->dst) : xmm_take(t, u->dst);
+	if (to_gpr) {
 		emit_op(e, s->wide ? 8 : 4, s->op, HOST_AX, emit_register(xmm_get(t, u->a)));
+		if (s->how == HOW_EXTRACT)
+			emit_bytes(e, &imm, 1);
 		emit_op(e, 8, OP_STORE, HOST_AX, dbt_xmm(u->dst));
 		t->xmm &= ~xmm_bit(u->dst);
 	} else if (s->how == HOW_SHIFT) {
 		emit_op(e, 4, s->op, s->extension, emit_register(dst));
-	} else if (s->how == HOW_FROM_GPR) {
+	} else if (s->how == HOW_FROM_GPR || s->how == HOW_INSERT) {
 		emit_op(e, s->wide ? 8 : 4, s->op, dst, dbt_xmm(u->a));
 	} else {
 		emit_op(e, 4, s->op, dst, sse_merges(s->fn) ? emit_register(xmm_get(t, u->a)) : xmm_place(t, u->a));
 	}
-	if (s->how == HOW_SHIFT || s->how == HOW_IMM1 || s->how == HOW_IMM2 || s->how == HOW_PREDICATE)
+	if (s->how == HOW_SHIFT || s->how == HOW_IMM1 || s->how == HOW_IMM2 || s->how == HOW_PREDICATE || s->how == HOW_INSERT)
 		emit_bytes(e, &imm, 1);
 	if (s->how == HOW_COMPARE)
 		sse_compared(t);
-	else if (s->how != HOW_TO_GPR)
+	else if (!to_gpr)
 		xmm_put(t, u->dst);
 }
 

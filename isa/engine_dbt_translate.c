@@ -167,6 +167,20 @@ static void translate_branch(struct translation *t, unsigned cc)
 	dbt_emit_way(t, 1, emit_jump(t->e));
 }
 
+/* LOOP and JECXZ; LOOPE and LOOPNE look at the guest's ZF, too, and are left to C. */
+static bool translate_loop(struct translation *t, const struct uop *u)
+{
+	struct emit_place count = dbt_guest(REG_CX);
+	if (u->imm == 1 || u->imm == 2)
+		return false;
+	if (u->imm == 3)
+		emit_op(t->e, u->size, OP_TEST, dbt_host[REG_CX], count);
+	else
+		emit_alu_imm(t->e, u->size, ALU_SUB, count, 1);
+	translate_branch(t, u->imm == 3 ? CC_Z : CC_NZ);
+	return true;
+}
+
 /* The comparison of a fused micro-op as the row of the plain one. */
 static bool translate_fused(struct translation *t, const struct uop *u)
 {
@@ -255,6 +269,8 @@ static void translate_end(struct translation *t, const struct uop *u, const stru
 		translate_branch(t, dbt_emit_condition(t, u->op - UOP_j_o));
 	else if (u->op == UOP_jmp_reg)
 		translate_indirect(t, u);
+	else if (u->op == UOP_loop)
+		done = translate_loop(t, u);
 	else if (u->op == UOP_ret)
 		done = dbt_emit_ret(t, u);
 	else

@@ -233,6 +233,8 @@ static struct uop random_uop(struct pair *p, unsigned op)
 		u.a = from_gpr ? u.a : random_next(&p->seed) % 18;
 		u.size = random_next(&p->seed) & 1 ? 8 : 4;
 	}
+	if (op == UOP_bit_address)
+		u.size = (uint8_t)(2u << random_next(&p->seed) % 3);
 	if (starts(name, "add_sp"))
 		u.imm = random_next(&p->seed) & 1 ? 0xffff : 0xffffffff;
 	return u;
@@ -246,11 +248,14 @@ static unsigned random_writer(struct pair *p)
 	return some[random_next(&p->seed) % (sizeof some / sizeof *some)];
 }
 
-/* DX = the sign of AX, or 0. */
+/* The high half of the dividend (DX; of bytes, AH) = the sign of the low one, or 0. */
 static void fill_dividend(struct pair *p, unsigned size)
 {
-	uint64_t a = p->want->cpu.reg[REG_AX], sign = size == 8 ? (uint64_t)((int64_t)a >> 63) : (uint64_t)(uint32_t)((int32_t)a >> 31);
-	p->want->cpu.reg[REG_DX] = p->got->cpu.reg[REG_DX] = random_next(&p->seed) & 1 ? sign : 0;
+	uint64_t a = p->want->cpu.reg[REG_AX], high = random_next(&p->seed) & 1 ? (uint64_t)((int64_t)(a << (64 - 8 * size)) >> 63) : 0;
+	if (size == 1)
+		p->want->cpu.reg[REG_AX] = p->got->cpu.reg[REG_AX] = (a & 0xff) | (high & 0xff00);
+	else
+		p->want->cpu.reg[REG_DX] = p->got->cpu.reg[REG_DX] = high;
 }
 
 static void test_plain(void)
@@ -265,7 +270,7 @@ static void test_plain(void)
 			struct uop u[4] = { random_uop(&p, random_writer(&p)), random_uop(&p, op), random_uop(&p, i & 1 ? UOP_cmp32_rr : UOP_nop), random_uop(&p, after[i % 4]) };
 			pair_fill(&p);
 			if (divides && i & 2) /* a dividend that is no wider than the divisor: a quotient that fits, most often */
-				fill_dividend(&p, op & 1 ? 8 : 4);
+				fill_dividend(&p, 1u << (op - UOP_div8) % 4);
 			pair_check(&p, u, 4, 1);
 		}
 	}
@@ -280,10 +285,12 @@ static void test_branches(void)
 	struct pair p = pair_open(false);
 	for (unsigned op = 0; op < UOP_COUNT; op++) {
 		bool fused = op >= UOP_jcmp8_rr_b && op <= UOP_jdec64_nz, jcc = op >= UOP_j_o && op <= UOP_j_g;
-		for (unsigned i = 0; (fused || jcc) && i < 4 * ROUNDS; i++) {
+		for (unsigned i = 0; (fused || jcc || op == UOP_loop) && i < 4 * ROUNDS; i++) {
 			struct uop u[3] = { random_uop(&p, random_writer(&p)), random_uop(&p, i & 1 ? UOP_mov32 : UOP_not32), random_uop(&p, op) };
 			if (op >= UOP_jdec32_z && op <= UOP_jdec64_nz)
 				u[2].a = u[2].dst;
+			if (op == UOP_loop)
+				u[2].imm = i % 4, u[2].size = (uint8_t)(2u << i / 4 % 3);
 			pair_fill(&p);
 			if (i & 2)
 				p.want->cpu.reg[u[2].a] = p.got->cpu.reg[u[2].a] = p.want->cpu.reg[u[2].b];
