@@ -154,9 +154,16 @@ static void test_special_mask(void)
 	CU_ASSERT_FALSE(pics_intr(&p));
 	pics_write(&p, 0x20, 0x68); /* special mask mode: then it blocks nobody */
 	CU_ASSERT_EQUAL(pics_acknowledge(&p), 0x26);
-	pics_write(&p, 0x20, 0x48);
+	CU_ASSERT_EQUAL(read_register(&p, 0x20, 0x0b), 0x48);
+	pics_write(&p, 0x20, 0x20); /* non-specific EOI: of level 6, because a masked level is not ended so in this mode */
+	CU_ASSERT_EQUAL(read_register(&p, 0x20, 0x0b), 8);
+	pics_write(&p, 0x20, 0x20);
+	CU_ASSERT_EQUAL(read_register(&p, 0x20, 0x0b), 8);
+	pics_write(&p, 0x20, 0x48); /* mode off: level 3 blocks again, and is ended as ever */
 	pulse(&p, 7);
 	CU_ASSERT_FALSE(pics_intr(&p));
+	pics_write(&p, 0x20, 0x20);
+	CU_ASSERT_EQUAL(pics_acknowledge(&p), 0x27);
 }
 
 static void test_cascade(void)

@@ -1,10 +1,7 @@
 /* lru.h with AVX2: sets of 4, 8 and 16 ways, four lanes at a time. As lru_avx512.c, with a comparison of lane numbers in place of masks. */
-#include "lru.h"
-#include <immintrin.h>
-#include <stddef.h>
-
-#define AVX2 __attribute__((target("avx2")))
-#define EACH AVX2 static inline __attribute__((always_inline))
+#define VECTOR __attribute__((target("avx2")))
+#define MOVE(n, set, entry) avx2_touch(set, n / 4, entry)
+#include "lru_vector.h"
 
 EACH uint64_t avx2_touch(uint64_t *set, unsigned vectors, uint64_t entry)
 {
@@ -30,21 +27,11 @@ EACH uint64_t avx2_touch(uint64_t *set, unsigned vectors, uint64_t entry)
 	return here ? LRU_HIT : last;
 }
 
-#define CODE(n) \
-	AVX2 static uint64_t avx2_touch##n(uint64_t *set, uint32_t ways, uint64_t entry) { return (void)ways, avx2_touch(set, n / 4, entry); } \
-	AVX2 static void avx2_list##n(uint64_t *const *set, uint32_t ways, uint64_t *entry, uint32_t count) \
-	{ \
-		(void)ways; \
-		for (uint32_t i = 0; i < count; i++) \
-			entry[i] = avx2_touch(set[i], n / 4, entry[i]); \
-	} \
-	static const struct lru_code avx2_code##n = { avx2_touch##n, avx2_list##n };
-CODE(4)
-CODE(8)
-CODE(16)
-#undef CODE
+LRU_CODE(4)
+LRU_CODE(8)
+LRU_CODE(16)
 
 const struct lru_code *lru_avx2_find(uint32_t ways)
 {
-	return ways == 4 ? &avx2_code4 : ways == 8 ? &avx2_code8 : ways == 16 ? &avx2_code16 : NULL;
+	return LRU_CODE_FIND(ways);
 }

@@ -2,12 +2,9 @@
  * lru.h with AVX-512: sets of 4, 8 and 16 ways. No branch and no table: what stands before the hit moves by one lane (valignq), what stands behind it stays (a mask). A miss is a hit
  * in the last lane whose entry is thrown away.
  */
-#include "lru.h"
-#include <immintrin.h>
-#include <stddef.h>
-
-#define AVX512 __attribute__((target("avx512f,avx512vl")))
-#define EACH AVX512 static inline __attribute__((always_inline))
+#define VECTOR __attribute__((target("avx512f,avx512vl")))
+#define MOVE(n, set, entry) avx512_move##n(set, entry)
+#include "lru_vector.h"
 
 EACH uint64_t avx512_move4(uint64_t *set, uint64_t entry)
 {
@@ -46,21 +43,11 @@ EACH uint64_t avx512_move16(uint64_t *set, uint64_t entry)
 	return here ? LRU_HIT : last;
 }
 
-#define CODE(n) \
-	AVX512 static uint64_t avx512_touch##n(uint64_t *set, uint32_t ways, uint64_t entry) { return (void)ways, avx512_move##n(set, entry); } \
-	AVX512 static void avx512_list##n(uint64_t *const *set, uint32_t ways, uint64_t *entry, uint32_t count) \
-	{ \
-		(void)ways; \
-		for (uint32_t i = 0; i < count; i++) \
-			entry[i] = avx512_move##n(set[i], entry[i]); \
-	} \
-	static const struct lru_code avx512_code##n = { avx512_touch##n, avx512_list##n };
-CODE(4)
-CODE(8)
-CODE(16)
-#undef CODE
+LRU_CODE(4)
+LRU_CODE(8)
+LRU_CODE(16)
 
 const struct lru_code *lru_avx512_find(uint32_t ways)
 {
-	return ways == 4 ? &avx512_code4 : ways == 8 ? &avx512_code8 : ways == 16 ? &avx512_code16 : NULL;
+	return LRU_CODE_FIND(ways);
 }
