@@ -527,6 +527,12 @@ static void test_walk_cache_nested_counts(void)
 	   walks; the data page lies in another 2 MiB under the same PDPTE: 2. So 4 guest + 4 + 3 + 2. */
 	CU_ASSERT_EQUAL(refs_of(m, &nested, SMALL_AT), 4 + 4 + 3 + 2);
 	CU_ASSERT_EQUAL(refs_of(m, &nested, SMALL_AT + 0x1000), 1 + 1); /* guest PDE cached, with the host address of the page table: PTE, and the last level for the data page */
+	tlb_model_flush(m, TLB_FLUSH_PCID, 0, 0, &nested); /* the guest's dimension alone: the host's caches stay (SDM 3C 28.4.3.1) */
+	CU_ASSERT_EQUAL(refs_of(m, &nested, SMALL_AT), 4 + 4 + 1);
+	tlb_model_flush(m, TLB_FLUSH_EPT, 0, 0, &nested);  /* both */
+	CU_ASSERT_EQUAL(refs_of(m, &nested, SMALL_AT), 4 + 4 + 3 + 2);
+	tlb_model_flush(m, TLB_FLUSH_ALL, 0, 0, &nested);
+	CU_ASSERT_EQUAL(refs_of(m, &nested, SMALL_AT), 4 + 4 + 3 + 2);
 	tlb_model_destroy(m);
 
 	c = (struct tlb_model_config){ .l1d = { { NULL, NULL, 1, 1, S4 } }, .nested_tlb_entries = 16 };
