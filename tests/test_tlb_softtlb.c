@@ -601,6 +601,46 @@ static void test_pdptes_reserved(void)
 	bench_destroy(b);
 }
 
+/* Slots run out: then everything goes, and no two living contexts ever share one, else what one entered would answer the other. */
+static void test_slots(void)
+{
+	struct softtlb s;
+	CU_ASSERT_TRUE_FATAL(softtlb_create(&s, 64));
+	softtlb_context_enter(&s, 1, false, 0);
+	for (uint64_t round = 2; round < 3 * SOFTTLB_SLOTS; round++) {
+		softtlb_entry(&s, 0x5000)->read = 0x5000 | softtlb_tag(&s, MEMORY_SUPERVISOR);
+		softtlb_context_enter(&s, round, false, 0);
+		CU_ASSERT_NOT_EQUAL(softtlb_entry(&s, 0x5000)->read, 0x5000 | softtlb_tag(&s, MEMORY_SUPERVISOR));
+		unsigned same = 0;
+		for (unsigned i = 0; i < SOFTTLB_CONTEXTS; i++)
+			same += s.context[i].alive && s.context[i].slot == s.now->slot;
+		CU_ASSERT_EQUAL(same, 1);
+		softtlb_context_enter(&s, round - 1, true, 0); /* lives still, or is begun again */
+		softtlb_context_enter(&s, round, true, 0);
+	}
+	softtlb_destroy(&s);
+}
+
+/* The flush of any address in a large page ends all its pieces, from the first to the last; and nothing beside it. */
+static void test_large_flush(void)
+{
+	static const struct { uint64_t flushed, entered; bool ends; } rows[] = {
+		{ 0x400000, 0x400000, true }, { 0x400000, 0x401000, true }, { 0x400000, 0x5ff000, true }, { 0x5ff123, 0x400000, true }, { 0x400000, 0x600000, false }, { 0x400000, 0x3ff000, false },
+		{ 0x3ff000, 0x400000, false }, { 0x600000, 0x5ff000, false }, { 0x3ff000, 0x3ff000, true },
+	};
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct softtlb s;
+		CU_ASSERT_TRUE_FATAL(softtlb_create(&s, 4096));
+		softtlb_context_enter(&s, 1, false, 0);
+		softtlb_note_large(&s, 0x47a000, 21);
+		uint64_t tag = rows[i].entered | softtlb_tag(&s, MEMORY_SUPERVISOR);
+		softtlb_entry(&s, rows[i].entered)->read = tag;
+		softtlb_flush_page(&s, rows[i].flushed);
+		CU_ASSERT_EQUAL(softtlb_entry(&s, rows[i].entered)->read != tag, rows[i].ends);
+		softtlb_destroy(&s);
+	}
+}
+
 int main(void)
 {
 	CU_initialize_registry();
@@ -620,6 +660,8 @@ int main(void)
 	CU_add_test(s, "growing", test_growing);
 	CU_add_test(s, "invalidations and chains", test_invalidations_and_chains);
 	CU_add_test(s, "reserved bits of PDPTEs", test_pdptes_reserved);
+	CU_add_test(s, "slots", test_slots);
+	CU_add_test(s, "pieces of large pages", test_large_flush);
 	CU_add_test(s, "replay", test_replay_paths);
 	CU_basic_set_mode(CU_BRM_NORMAL);
 	CU_basic_run_tests();

@@ -331,6 +331,30 @@ static void test_large_page_at_the_end(void)
 	free(r);
 }
 
+/* Where the VMM's walk sets flags for the guest, it stores: an event for each entry (SDM 3A 4.8: accessed in both, dirty in the last). */
+static void test_flags_stored(void)
+{
+	static const struct { enum access access; uint32_t pde, pte; unsigned stores; } rows[] = {
+		{ ACCESS_READ, 0x27, 0x27, 0 }, { ACCESS_READ, 0x07, 0x27, 1 }, { ACCESS_READ, 0x07, 0x07, 2 }, { ACCESS_WRITE, 0x27, 0x67, 0 }, { ACCESS_WRITE, 0x27, 0x27, 1 }, { ACCESS_WRITE, 0x07, 0x07, 2 },
+	};
+	uint64_t none[2] = { 0 }; /* stores of a fill that sets no flag, by access */
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct rig *r = malloc(sizeof *r);
+		bool write = rows[i].access == ACCESS_WRITE;
+		CU_ASSERT_TRUE_FATAL(rig_create(r, TECHNIQUE_SHADOW, GUEST_BYTES, 0, NULL));
+		put64(r, 0x1000, 0x2000 | rows[i].pde);
+		put64(r, 0x2020, 0x9000 | rows[i].pte);
+		rig_registers(r, CR0_PE | CR0_PG | CR0_WP, 0x1000, 0, 0);
+		CU_ASSERT_TRUE(rig_access(r, 0x8000, rows[i].access, false, 4, 0).good);
+		event_drain(&r->events);
+		if (!rows[i].stores)
+			none[write] = r->seen[EV_VMM_STORE];
+		CU_ASSERT_EQUAL(r->seen[EV_VMM_STORE], none[write] + rows[i].stores);
+		rig_destroy(r);
+		free(r);
+	}
+}
+
 static bool cached_for_writes(struct rig *r, uint64_t gva)
 {
 	return r->cpu.mem.table[gva >> 12 & r->cpu.mem.mask].write == ((gva & ~0xfffull) | r->cpu.mem.tag);
@@ -399,6 +423,7 @@ int main(void)
 	CU_add_test(s, "roots that are kept", test_roots_kept);
 	CU_add_test(s, "large EPT pages at the end of memory", test_large_page_at_the_end);
 	CU_add_test(s, "dirty flags of the EPT", test_ept_dirty_flag);
+	CU_add_test(s, "flags that the VMM's walk sets", test_flags_stored);
 	CU_add_test(s, "resource control", test_resource_control);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
