@@ -601,25 +601,24 @@ static void test_pdptes_reserved(void)
 	bench_destroy(b);
 }
 
-/* Slots run out: then everything goes, and no two living contexts ever share one, else what one entered would answer the other. */
-static void test_slots(void)
+/* Slots run out: then everything goes, and no two living contexts ever share one, else what one entered would answer the other. keys: of the contexts that take turns beside the first. */
+static void slots_run_out(unsigned keys)
 {
 	struct softtlb s;
 	CU_ASSERT_TRUE_FATAL(softtlb_create(&s, 64));
-	softtlb_context_enter(&s, 1, false, 0);
-	for (uint64_t round = 2; round < 3 * SOFTTLB_SLOTS; round++) {
-		softtlb_entry(&s, 0x5000)->read = 0x5000 | softtlb_tag(&s, MEMORY_SUPERVISOR);
-		softtlb_context_enter(&s, round, false, 0);
+	softtlb_context_enter(&s, 0, false, 0);
+	softtlb_entry(&s, 0x5000)->read = 0x5000 | softtlb_tag(&s, MEMORY_SUPERVISOR);
+	for (unsigned round = 0; round < 3 * SOFTTLB_SLOTS; round++) {
+		softtlb_context_enter(&s, 1 + round % keys, false, 0);
 		CU_ASSERT_NOT_EQUAL(softtlb_entry(&s, 0x5000)->read, 0x5000 | softtlb_tag(&s, MEMORY_SUPERVISOR));
 		unsigned same = 0;
 		for (unsigned i = 0; i < SOFTTLB_CONTEXTS; i++)
 			same += s.context[i].alive && s.context[i].slot == s.now->slot;
 		CU_ASSERT_EQUAL(same, 1);
-		softtlb_context_enter(&s, round - 1, true, 0); /* lives still, or is begun again */
-		softtlb_context_enter(&s, round, true, 0);
 	}
 	softtlb_destroy(&s);
 }
+static void test_slots(void) { slots_run_out(1); slots_run_out(SOFTTLB_CONTEXTS - 1); slots_run_out(3 * SOFTTLB_SLOTS); }
 
 /* The flush of any address in a large page ends all its pieces, from the first to the last; and nothing beside it. */
 static void test_large_flush(void)
