@@ -1,10 +1,10 @@
 /*
- * System calls in line, where nobody observes: SYSCALL, SYSRET and SWAPGS as their quick forms in C do them (isa/system_call.c, system_descriptor.c).
+ * System calls in line, where nobody observes: SYSCALL, SYSRET and SWAPGS as their quick forms in C do them (isa/system_call.c, system_descriptor.c); and CLI, STI as sys_cli(), sys_sti().
  *
  * Invariant: all is asked before anything is changed. What asks for more than the common case leaves by one of `out`, has changed nothing, and is done by the C functions; what is done here
  * is what the quick form would have done, and the next block is looked for where it would have been.
  *
- * Code is 64-bit on both sides, so that of the mode only the privilege level changes, and block key, EFLAGS.TF (clear: no block with KEY_TRAP is translated) and segments are constants.
+ * Code of SYSCALL, SYSRET and SWAPGS is 64-bit on both sides, so that of the mode only the privilege level changes, and block key, EFLAGS.TF (clear: no block with KEY_TRAP is translated) and segments are constants.
  */
 #include "engine_dbt.h"
 #include "flags.h"
@@ -104,6 +104,16 @@ static void put_segment(struct emit *e, enum segment_name name, struct segment s
 	emit_store_imm(e, 8, dbt_field(at + offsetof(struct segment, base)), (int32_t)s.base);
 }
 
+/* block_stamp(), with mem.tag in ax; attention is not wanted. */
+static void put_stamp(struct emit *e)
+{
+	emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(mem.epoch));
+	emit_alu_imm(e, 8, ALU_ADD, emit_register(HOST_CX), 1);
+	emit_shift_imm(e, 8, SHIFT_SHL, emit_register(HOST_CX), 12);
+	emit_alu(e, 8, ALU_OR, HOST_CX, emit_register(HOST_AX));
+	emit_op(e, 8, OP_STORE, HOST_CX, DBT_FIELD(stamp));
+}
+
 /* fast_segments_put() and quick_finish(), with the new EFLAGS in ax; AC is clear unless `cpl` is 3. */
 static void put_level(struct translation *t, uint16_t cs, uint16_t ss, unsigned cpl, uint32_t key)
 {
@@ -118,11 +128,7 @@ static void put_level(struct translation *t, uint16_t cs, uint16_t ss, unsigned 
 	emit_store_imm(e, 4, DBT_FIELD(mode_key), (int32_t)key);
 	emit_op(e, 8, OP_LOAD, HOST_AX, dbt_field(offsetof(struct cpu, mem.mode_tag) + (cpl == 3 ? MEMORY_USER : MEMORY_SUPERVISOR) * sizeof(uint64_t)));
 	emit_op(e, 8, OP_STORE, HOST_AX, DBT_FIELD(mem.tag));
-	emit_op(e, 8, OP_LOAD, HOST_CX, DBT_FIELD(mem.epoch));
-	emit_alu_imm(e, 8, ALU_ADD, emit_register(HOST_CX), 1);
-	emit_shift_imm(e, 8, SHIFT_SHL, emit_register(HOST_CX), 12);
-	emit_alu(e, 8, ALU_OR, HOST_CX, emit_register(HOST_AX));
-	emit_op(e, 8, OP_STORE, HOST_CX, DBT_FIELD(stamp)); /* block_stamp() */
+	put_stamp(e);
 }
 
 /* Goes on at offset dx. */
@@ -211,18 +217,47 @@ static void system_swapgs(struct translation *t, struct questions *q)
 	dbt_emit_way(t, 1, emit_jump(e));
 }
 
+/* CLI, and STI where interrupts are on already, in the kernel; what else STI does holds them off. As uop_resume() behind the C function, stamps anew. */
+static void system_interrupts(struct translation *t, struct questions *q, bool on)
+{
+	struct emit *e = t->e;
+	uint32_t id = ((t->b->key & KEY_CODE_SIZE) == 8 ? 4 : 0) | (on ? FLAG_IF >> 6 : 0); /* ORDER STATE */
+	emit_alu_imm(e, 1, ALU_CMP, DBT_FIELD(cpl), 0);
+	out_if(q, CC_NZ);
+	out_unless_zero(q, 4, offsetof(struct cpu, attention));
+	ask_allowed(q, on ? SENS_STI : SENS_CLI);
+	emit_op(e, 4, OP_LOAD, HOST_AX, DBT_FIELD(eflags));
+	if (on) {
+		test_bits(e, 4, emit_register(HOST_AX), FLAG_IF);
+		out_if(q, CC_Z);
+	} else {
+		emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_AX), (int32_t)~FLAG_IF);
+		emit_op(e, 4, OP_STORE, HOST_AX, DBT_FIELD(eflags));
+	}
+	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_AX), FLAG_AC);
+	emit_shift_imm(e, 4, SHIFT_SHR, emit_register(HOST_AX), 14);
+	emit_alu_imm(e, 4, ALU_OR, emit_register(HOST_AX), (int32_t)id);
+	emit_op(e, 4, OP_STORE, HOST_AX, DBT_FIELD(state_emitted));
+	emit_op(e, 8, OP_LOAD, HOST_AX, DBT_FIELD(mem.tag));
+	put_stamp(e);
+	dbt_emit_way(t, 1, emit_jump(e));
+}
+
 void dbt_emit_system(struct translation *t, const struct uop *u, const struct cpu *cpu)
 {
 	const struct uop_sys *s = (const struct uop_sys *)(uintptr_t)u->imm;
 	struct questions q = { .t = t };
-	if (t->observed || (t->b->key & KEY_CODE_SIZE) != 8)
+	bool wide = (t->b->key & KEY_CODE_SIZE) == 8;
+	if (t->observed)
 		return;
-	if (s->fn == sys_syscall)
+	if (s->fn == sys_syscall && wide)
 		system_syscall(t, &q, u, &s->o, cpu);
-	else if (s->fn == sys_sysret && s->o.size == 8)
+	else if (s->fn == sys_sysret && wide && s->o.size == 8)
 		system_sysret(t, &q, cpu);
-	else if (s->fn == sys_swapgs)
+	else if (s->fn == sys_swapgs && wide)
 		system_swapgs(t, &q);
+	else if (s->fn == sys_cli || s->fn == sys_sti)
+		system_interrupts(t, &q, s->fn == sys_sti);
 	for (unsigned i = 0; i < q.n; i++)
 		emit_patch(q.out[i], t->e->at);
 }

@@ -1,5 +1,5 @@
 /*
- * Proves that SYSCALL, SYSRET and SWAPGS as the translator emits them do what the instructions' full C functions do, whatever the state: flags of every kind of writer, STAR (also when it
+ * Proves that SYSCALL, SYSRET, SWAPGS, CLI and STI as the translator emits them do what the instructions' full C functions do, whatever the state: flags of every kind of writer, STAR (also when it
  * changes after the translation), masks, privilege levels, traps and hooks of a VMM, attention, a budget that is gone, addresses that are not canonical. Independent reference: the C
  * functions (isa/system_call.c), which test_isa_rings holds against QEMU.
  */
@@ -108,6 +108,7 @@ static void state_fill(struct cpu *c, uint64_t *s, unsigned level)
 	c->attention = one_in(s, 10);
 	c->budget = one_in(s, 10) ? 0 : 100;
 	c->stop = CPU_RUNNING;
+	c->shadow_sti = false;
 	c->icount = 1000, c->emulated = c->user_calls = 0, c->state_emitted = 99;
 	c->idtr.limit = 0; /* what is delivered ends in a shutdown */
 	c->at = NULL;
@@ -135,7 +136,7 @@ static bool states_agree(const struct cpu *a, const struct cpu *b)
 	return !memcmp(a->reg, b->reg, 16 * sizeof *a->reg) && a->rip == b->rip && cpu_eflags(a) == cpu_eflags(b) && a->eflags == b->eflags && a->cpl == b->cpl && a->code_size == b->code_size &&
 		segments_agree(&a->seg[SEG_CS], &b->seg[SEG_CS]) && segments_agree(&a->seg[SEG_SS], &b->seg[SEG_SS]) && a->seg[SEG_GS].base == b->seg[SEG_GS].base &&
 		a->kernel_gs_base == b->kernel_gs_base && a->mode_key == b->mode_key && a->mem.tag == b->mem.tag && a->mem.supervisor_tag == b->mem.supervisor_tag && a->stamp == b->stamp &&
-		a->state_emitted == b->state_emitted && a->user_calls == b->user_calls && a->emulated == b->emulated && a->budget == b->budget && a->icount == b->icount && a->stop == b->stop &&
+		a->state_emitted == b->state_emitted && a->user_calls == b->user_calls && a->emulated == b->emulated && a->budget == b->budget && a->icount == b->icount && a->stop == b->stop && a->shadow_sti == b->shadow_sti &&
 		a->dr[6] == b->dr[6];
 }
 
@@ -203,6 +204,11 @@ static void test_syscall_kernel(void) { compare(sys_syscall, 8, 0, EXIT_SYSTEM);
 static void test_sysret(void) { compare(sys_sysret, 8, 0, EXIT_SYSTEM); }
 static void test_sysret_narrow(void) { compare(sys_sysret, 4, 0, EXIT_STALE); }
 static void test_swapgs(void) { compare(sys_swapgs, 8, 0, EXIT_CHAIN1); }
+static void test_interrupts(void)
+{
+	compare(sys_cli, 8, 0, EXIT_CHAIN1);
+	compare(sys_sti, 8, 0, EXIT_CHAIN1);
+}
 
 int main(void)
 {
@@ -214,6 +220,7 @@ int main(void)
 	CU_add_test(s, "SYSRET", test_sysret);
 	CU_add_test(s, "SYSRET to 32-bit code", test_sysret_narrow);
 	CU_add_test(s, "SWAPGS", test_swapgs);
+	CU_add_test(s, "CLI and STI", test_interrupts);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
 	unsigned failed = CU_get_number_of_failures();
