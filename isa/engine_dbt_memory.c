@@ -3,6 +3,7 @@
  *
  * Invariant: on a hit, exactly what the threaded engine's handler does, its event included; on a miss, the micro-op's slow C function does all of it.
  */
+#include "crack.h"
 #include "engine_dbt.h"
 #include "flags.h"
 #include <stddef.h>
@@ -243,9 +244,30 @@ static void memory_xmm_move(struct translation *t, const struct uop *u, const st
 		dbt_emit_xmm_store(t, row->bytes, u->b, at);
 }
 
+/* ---- PUSHA and POPA ---- */
+/* On a flat 32-bit stack, all in one page, with nobody listening: help_pusha() and help_popa() inline. */
+static bool memory_all_eight(struct translation *t, const struct uop *u, bool push)
+{
+	struct emit *e = t->e;
+	if (t->observed || u->size != 4 || (uint32_t)u->disp != ~0u || !(t->b->key & KEY_FLAT_SS))
+		return false;
+	dbt_flush_flags(t);
+	t->live = LIVE_NONE;
+	emit_op(e, 4, OP_LEA, HOST_AX, emit_memory(dbt_host[REG_SP], push ? -32 : 0));
+	memory_look(t, u, 32, push ? offsetof(struct fast_entry, write) : offsetof(struct fast_entry, read));
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_indexed(DBT_FAST, HOST_CX, 0, offsetof(struct fast_entry, addend)));
+	for (unsigned i = 0; i < 8; i++) /* AX at the top, DI at the bottom */
+		if (push || i != REG_SP)
+			emit_op(e, 4, push ? OP_STORE : OP_LOAD, dbt_host[REG_AX + i], emit_indexed(HOST_AX, HOST_CX, 0, (int32_t)(28 - i * 4)));
+	emit_op(e, 4, OP_LEA, dbt_host[REG_SP], emit_memory(dbt_host[REG_SP], push ? -32 : 32));
+	return true;
+}
+
 bool dbt_emit_memory(struct translation *t, const struct uop *u)
 {
 	const struct dbt_row *row = &t->rows[u->op];
+	if (u->op == UOP_help && (u->imm == (uint64_t)(uintptr_t)help_pusha || u->imm == (uint64_t)(uintptr_t)help_popa))
+		return memory_all_eight(t, u, u->imm == (uint64_t)(uintptr_t)help_pusha);
 	bool xmm = row->shape == SHAPE_LOADX || row->shape == SHAPE_STOREX;
 	if (row->shape == SHAPE_PLAIN || (xmm && row->bytes < 4))
 		return false;

@@ -41,7 +41,7 @@ uint8_t *memory_observe(struct cpu *cpu, enum event_kind kind, uint64_t ea, unsi
 
 /* ---- mem_read_u() and kin as part of their callers ---- */
 /* The real address of an access that the fast table serves whole; NULL: the long way. */
-static inline uint8_t *memory_quick(struct cpu *cpu, uint64_t linear, unsigned size, bool write, bool supervisor)
+static inline __attribute__((always_inline)) uint8_t *memory_quick(struct cpu *cpu, uint64_t linear, unsigned size, bool write, bool supervisor)
 {
 	struct fast_entry *e = memory_entry(cpu, linear);
 	uint64_t tag = ((linear + size - 1) & ~0xfffull) | (supervisor ? cpu->mem.supervisor_tag : cpu->mem.tag);

@@ -125,22 +125,17 @@ void segment_load(struct cpu *cpu, enum segment_name seg, uint16_t selector)
 	cpu_mode_update(cpu);
 }
 
-bool segment_drop_inner(struct cpu *cpu, unsigned cpl)
+void segment_drop_inner(struct cpu *cpu, unsigned cpl)
 {
-	bool dropped = false;
 	static const uint8_t data[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };
 	for (unsigned i = 0; i < 4; i++) {
 		struct segment *s = &cpu->seg[data[i]];
-		bool conforming = (s->attributes & (SEGA_CODE | SEGA_DOWN_CONFORMING)) == (SEGA_CODE | SEGA_DOWN_CONFORMING);
-		unsigned dpl = (s->attributes & SEGA_DPL) >> SEGA_DPL_SHIFT;
-		if (!(s->attributes & SEGA_UNUSABLE) && dpl < cpl && !conforming) {
+		if (segment_is_inner(s, cpl)) {
 			/* The base survives: SDM 2B RET only marks the register unusable; 64-bit code goes on using the base of FS and GS. */
 			s->selector = 0;
 			s->attributes = SEGA_UNUSABLE;
-			dropped = true;
 		}
 	}
-	return dropped;
 }
 
 void segment_set_flat(struct cpu *cpu, enum segment_name seg, uint16_t selector, unsigned dpl, bool code, unsigned code_size)

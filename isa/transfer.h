@@ -72,8 +72,19 @@ static inline struct segment segment_flat_data(uint16_t selector, unsigned dpl)
 }
 /* Real-address mode: base = selector * 16, the rest of the hidden part stays. */
 void segment_load_real(struct cpu *cpu, enum segment_name seg, uint16_t selector);
-/* After a return to an outer ring: data segments that `cpl` may not use become null (SDM 2B RET). True: there were some. */
-bool segment_drop_inner(struct cpu *cpu, unsigned cpl);
+/* After a return to an outer ring: data segments that `cpl` may not use become null (SDM 2B RET). */
+void segment_drop_inner(struct cpu *cpu, unsigned cpl);
+static inline bool segment_is_inner(const struct segment *s, unsigned cpl)
+{
+	bool conforming = (s->attributes & (SEGA_CODE | SEGA_DOWN_CONFORMING)) == (SEGA_CODE | SEGA_DOWN_CONFORMING);
+	return !(s->attributes & SEGA_UNUSABLE) && (s->attributes & SEGA_DPL) >> SEGA_DPL_SHIFT < cpl && !conforming;
+}
+/* Whether there are any. */
+static inline bool segments_inner(const struct cpu *cpu, unsigned cpl)
+{
+	const struct segment *s = cpu->seg;
+	return segment_is_inner(&s[SEG_ES], cpl) || segment_is_inner(&s[SEG_DS], cpl) || segment_is_inner(&s[SEG_FS], cpl) || segment_is_inner(&s[SEG_GS], cpl);
+}
 
 /* ---- faults with a selector (isa/exception.c) ---- */
 _Noreturn void raise_selector(struct cpu *cpu, enum vector v, uint16_t selector);

@@ -10,9 +10,12 @@
 #include "user_calls.h"
 
 #define INLINE static inline __attribute__((always_inline))
+#define OFTEN_NOT static __attribute__((noinline))
+#define WHOLE __attribute__((flatten)) /* all that it calls becomes part of it */
 enum {
 	MEMO_USED = 1 << 30,    /* in keys: none is 0 */
-	GATE_TSS32 = 1 << 11,
+	GATE_TSS32 = 8,         /* a bit of the TSS's type */
+	GATE_CPL = 4, GATE_SOFT = 6, GATE_VECTOR = 16,
 };
 
 /* ---- what both share ---- */
@@ -23,20 +26,31 @@ static uint64_t descriptor_raw(const struct segment *s)
 	return (limit & 0xffff) | (s->base & 0xffffff) << 16 | (uint64_t)((s->attributes & 0xf0ff) | SEGA_ACCESSED) << 40 | (limit & 0xf0000) << 32 | (s->base & 0xff000000) << 32;
 }
 
-INLINE bool word_is(struct cpu *cpu, uint64_t linear, uint64_t word)
+/* What is read, and told in the end. */
+struct place {
+	uint64_t linear;
+	const uint8_t *real;
+};
+
+INLINE bool place_find(struct cpu *cpu, uint64_t linear, unsigned size, const bool wide, struct place *p)
 {
-	const uint8_t *real = memory_quick(cpu, linear, 8, false, true);
-	return real && memory_load(real, 8) == word;
+	p->linear = wide ? linear : linear & 0xffffffff;
+	p->real = memory_quick(cpu, p->linear, size, false, true);
+	return p->real;
 }
 
-/* The descriptor of a selector of the GDT; *at: where it is. */
-INLINE bool descriptor_is(struct cpu *cpu, uint16_t selector, uint64_t raw, const bool wide, uint64_t *at)
+INLINE bool place_has(const struct place *p, uint64_t word) { return memory_load(p->real, 8) == word; }
+
+static void place_tell(struct cpu *cpu, const struct place *p, unsigned at, unsigned size)
+{
+	event_put_data(cpu->events, EV_LOAD, memory_flags(cpu, true), size, p->linear + at, p->real + at);
+}
+
+/* The descriptor of a selector of the GDT. */
+INLINE bool descriptor_is(struct cpu *cpu, uint16_t selector, uint64_t raw, const bool wide, struct place *p)
 {
 	uint32_t index = selector & 0xfff8u;
-	*at = cpu->gdtr.base + index;
-	if (!wide)
-		*at &= 0xffffffff;
-	return index + 7 <= cpu->gdtr.limit && word_is(cpu, *at, raw);
+	return index + 7 <= cpu->gdtr.limit && place_find(cpu, cpu->gdtr.base + index, 8, wide, p) && place_has(p, raw);
 }
 
 /* A frame of `bytes` bytes, values of `size`, from offset `low` on: within the limit, and all of it served by the fast table. */
@@ -58,18 +72,16 @@ INLINE void transfer_finish_as(struct cpu *cpu, uint32_t decided, uint32_t key, 
 	block_stamp_now(cpu);
 	if (cpu->vmm.cpl_changed && from != cpu->cpl)
 		cpu->vmm.cpl_changed(cpu->vmm.self, cpu, from);
-	cpu_state_emit(cpu);
+	if (cpu->events->on)
+		cpu_state_emit(cpu);
+	else
+		cpu->state_emitted = cpu_state_id(cpu);
 }
 
 /* The bits of the mode key that follow from a transfer that loaded CS, and SS or not. */
 static uint32_t key_decided(bool wide, bool ss)
 {
 	return KEY_CODE_SIZE | KEY_USER | KEY_FLAT_CS | KEY_TRAP | (wide ? KEY_FLAT_SS | KEY_FLAT_DS | KEY_FLAT_ES | KEY_STACK16 : ss ? KEY_FLAT_SS | KEY_STACK16 : 0);
-}
-
-INLINE void tell_load(struct cpu *cpu, uint64_t linear, unsigned size)
-{
-	event_put(cpu->events, EV_LOAD, memory_flags(cpu, true), size, 0, linear);
 }
 
 /* ---- delivery ---- */
@@ -80,14 +92,14 @@ INLINE struct gate_memo *gate_slot(struct cpu *cpu, unsigned vector, unsigned cp
 
 uint32_t gate_key(const struct cpu *cpu, const struct delivery *d)
 {
-	_Static_assert(EFER_LMA << 2 == 1 << 12 && CR4_LA57 << 1 == 1 << 13 && 8 << 8 == GATE_TSS32, "bits that move as they are");
-	return MEMO_USED | d->vector | (uint32_t)cpu->cpl << 8 | (uint32_t)d->soft << 10 | (cpu->tr.attributes & 8) << 8 | (uint32_t)(cpu->efer & EFER_LMA) << 2 |
-		(uint32_t)(cpu->cr4 & CR4_LA57) << 1 | (uint32_t)(cpu->cr0 & CR0_PE) << 14;
+	_Static_assert((CR0_PE | GATE_TSS32) < 1 << GATE_CPL && EFER_LMA == 1 << 10 && CR4_LA57 == 1 << 12 && GATE_VECTOR > 12, "bits that stay where they are");
+	return MEMO_USED | (uint32_t)(cpu->cr0 & CR0_PE) | (cpu->tr.attributes & GATE_TSS32) | (uint32_t)cpu->cpl << GATE_CPL | (uint32_t)d->soft << GATE_SOFT |
+		(uint32_t)(cpu->efer & EFER_LMA) | (uint32_t)(cpu->cr4 & CR4_LA57) | d->vector << GATE_VECTOR;
 }
 
 struct gate_way {
 	const struct gate_memo *m;
-	uint64_t gate, code, tss, stack; /* linear addresses of what is read */
+	struct place gate[2], code, tss, stack;
 	uint64_t low;                    /* the frame's offset in the stack */
 	struct stack_window frame;
 	unsigned count;                  /* values in it */
@@ -97,14 +109,10 @@ struct gate_way {
 INLINE bool gate_find_tss(struct cpu *cpu, const struct gate_memo *m, const bool wide, struct gate_way *w, uint64_t *sp)
 {
 	const unsigned bytes = wide ? 8 : 6;
-	w->tss = cpu->tr.base + m->tss;
-	if (!wide)
-		w->tss &= 0xffffffff;
-	const uint8_t *real = memory_quick(cpu, w->tss, bytes, false, true);
-	if (!real || m->tss + bytes - 1 > cpu->tr.limit || cpu->tr.attributes & SEGA_UNUSABLE)
+	if (m->tss + bytes - 1 > cpu->tr.limit || cpu->tr.attributes & SEGA_UNUSABLE || !place_find(cpu, cpu->tr.base + m->tss, bytes, wide, &w->tss))
 		return false;
-	*sp = memory_load(real, wide ? 8 : 4);
-	return wide ? cpu_canonical(cpu, *sp) : memory_load(real + 4, 2) == m->ss.selector && descriptor_is(cpu, m->ss.selector, m->stack, wide, &w->stack);
+	*sp = memory_load(w->tss.real, wide ? 8 : 4);
+	return wide ? cpu_canonical(cpu, *sp) : memory_load(w->tss.real + 4, 2) == m->ss.selector && descriptor_is(cpu, m->ss.selector, m->stack, wide, &w->stack);
 }
 
 INLINE bool gate_find(struct cpu *cpu, const struct delivery *d, const bool wide, struct gate_way *w)
@@ -112,11 +120,11 @@ INLINE bool gate_find(struct cpu *cpu, const struct delivery *d, const bool wide
 	const struct gate_memo *m = gate_slot(cpu, d->vector, cpu->cpl);
 	const unsigned bytes = wide ? 16 : 8, size = wide ? 8 : 4;
 	uint64_t sp = cpu->reg[REG_SP];
+	uint64_t at = cpu->idtr.base + d->vector * bytes;
 	w->m = m;
-	w->gate = cpu->idtr.base + d->vector * bytes;
-	if (!wide)
-		w->gate &= 0xffffffff;
-	if (m->key != gate_key(cpu, d) || d->vector * bytes + bytes - 1 > cpu->idtr.limit || !word_is(cpu, w->gate, m->gate[0]) || (wide && !word_is(cpu, w->gate + 8, m->gate[1])))
+	if (m->key != gate_key(cpu, d) || d->vector * bytes + bytes - 1 > cpu->idtr.limit || !place_find(cpu, at, 8, wide, &w->gate[0]) || !place_has(&w->gate[0], m->gate[0]))
+		return false;
+	if (wide && (!place_find(cpu, at + 8, 8, wide, &w->gate[1]) || !place_has(&w->gate[1], m->gate[1])))
 		return false;
 	if (!descriptor_is(cpu, m->cs.selector, m->code, wide, &w->code) || (m->tss && !gate_find_tss(cpu, m, wide, w, &sp)))
 		return false;
@@ -125,22 +133,27 @@ INLINE bool gate_find(struct cpu *cpu, const struct delivery *d, const bool wide
 	return frame_open(cpu, m->loads_ss ? &m->ss : &cpu->seg[SEG_SS], w->low, w->count * size, true, cpu->cpl == 3 && m->cpl < 3, wide, &w->frame);
 }
 
-static void gate_tell(struct cpu *cpu, const struct gate_way *w, bool wide)
+OFTEN_NOT void gate_tell(struct cpu *cpu, const struct gate_way *w, bool wide)
 {
 	unsigned size = wide ? 8 : 4;
-	tell_load(cpu, w->gate, 8);
-	if (wide)
-		tell_load(cpu, w->gate + 8, 8);
-	tell_load(cpu, w->code, 8);
+	for (unsigned i = 0; i <= wide; i++)
+		place_tell(cpu, &w->gate[i], 0, 8);
+	place_tell(cpu, &w->code, 0, 8);
 	if (w->m->tss) {
-		tell_load(cpu, w->tss, size);
+		place_tell(cpu, &w->tss, 0, size);
 		if (!wide) {
-			tell_load(cpu, w->tss + 4, 2);
-			tell_load(cpu, w->stack, 8);
+			place_tell(cpu, &w->tss, 4, 2);
+			place_tell(cpu, &w->stack, 0, 8);
 		}
 	}
-	for (unsigned at = w->count * size; at > 0; at -= size)
-		event_put(cpu->events, EV_STORE, memory_flags(cpu, cpu->cpl == 3 && w->m->cpl < 3), size, 0, w->frame.linear + at - size);
+	if (w->frame.split < w->count * size) { /* asks for both pages before it pushes */
+		struct stack s = stack_new(cpu, w->m->loads_ss ? w->m->ss : cpu->seg[SEG_SS], w->low + w->count * size, w->m->cpl, wide, 0);
+		stack_reserve(cpu, &s, w->count, size);
+	}
+	for (unsigned at = w->count * size; at > 0;) {
+		at -= size;
+		event_put_data(cpu->events, EV_STORE, memory_flags(cpu, cpu->cpl == 3 && w->m->cpl < 3), size, w->frame.linear + at, stack_window_at(&w->frame, at));
+	}
 }
 
 INLINE void gate_go(struct cpu *cpu, const struct delivery *d, const struct gate_way *w, const bool wide)
@@ -148,15 +161,15 @@ INLINE void gate_go(struct cpu *cpu, const struct delivery *d, const struct gate
 	const struct gate_memo *m = w->m;
 	const unsigned size = wide ? 8 : 4, from = cpu->cpl;
 	const uint64_t value[] = { d->rip, cpu->seg[SEG_CS].selector, delivery_flags(cpu, d), cpu->reg[REG_SP], cpu->seg[SEG_SS].selector };
-	unsigned at = 0;
+	unsigned at = d->error >= 0 ? size : 0;
 	if (cpu->events->on)
 		gate_tell(cpu, w, wide);
-	if (d->error >= 0) {
+	if (d->error >= 0)
 		memory_put(stack_window_at(&w->frame, 0), (uint64_t)d->error, size);
-		at = size;
-	}
-	for (unsigned i = 0; i < (wide || m->loads_ss ? 5 : 3); i++, at += size)
-		memory_put(stack_window_at(&w->frame, at), value[i], size);
+	for (unsigned i = 0; i < 3; i++)
+		memory_put(stack_window_at(&w->frame, at + i * size), value[i], size);
+	for (unsigned i = 3; i < 5 && (wide || m->loads_ss); i++)
+		memory_put(stack_window_at(&w->frame, at + i * size), value[i], size);
 	cpu->reg[REG_SP] = w->low;
 	if (m->loads_ss)
 		cpu->seg[SEG_SS] = m->ss;
@@ -176,14 +189,14 @@ INLINE bool gate_repeat_as(struct cpu *cpu, const struct delivery *d, const bool
 	return true;
 }
 
-bool gate_repeat(struct cpu *cpu, const struct delivery *d)
+WHOLE bool gate_repeat(struct cpu *cpu, const struct delivery *d)
 {
 	return cpu_long_mode(cpu) ? gate_repeat_as(cpu, d, true) : gate_repeat_as(cpu, d, false);
 }
 
 void gate_remember(struct cpu *cpu, uint32_t key, const struct gate *g)
 {
-	unsigned from = key >> 8 & 3;
+	unsigned from = key >> GATE_CPL & 3;
 	bool wide = cpu_long_mode(cpu), inner = cpu->cpl != from, small = g->type == TYPE_INT16 || g->type == TYPE_TRAP16;
 	bool local = (cpu->seg[SEG_CS].selector | (inner && !wide ? cpu->seg[SEG_SS].selector : 0)) & 4; /* descriptors of the LDT */
 	if (cpu->no_memos || local || small || (inner && !wide && !(key & GATE_TSS32)))
@@ -198,11 +211,11 @@ void gate_remember(struct cpu *cpu, uint32_t key, const struct gate *g)
 	if (inner || g->ist)
 		m.tss = (uint8_t)tss_stack_offset(wide ? 8 : 4, cpu->cpl, g->ist);
 	m.mode_key = cpu->mode_key & m.decided;
-	*gate_slot(cpu, key & 0xff, from) = m;
+	*gate_slot(cpu, key >> GATE_VECTOR & 0xff, from) = m;
 }
 
 /* INT n with nobody watching (uop.h). */
-bool quick_int_n(struct cpu *cpu, const struct uop *u, const struct sys_operands *o)
+WHOLE bool quick_int_n(struct cpu *cpu, const struct uop *u, const struct sys_operands *o)
 {
 	struct delivery d = { .vector = o->imm & 0xff, .error = -1, .soft = true, .rip = o->next };
 	struct gate_way w;
@@ -221,7 +234,7 @@ bool quick_int_n(struct cpu *cpu, const struct uop *u, const struct sys_operands
 struct return_way {
 	const struct return_memo *m;
 	struct stack_window frame;
-	uint64_t code, stack;         /* linear addresses of the descriptors */
+	struct place code, stack;
 	uint64_t rip, flags, sp;
 	bool outer;                   /* SS and SP come from the frame */
 };
@@ -247,7 +260,10 @@ INLINE bool return_find(struct cpu *cpu, const bool wide, struct return_way *w)
 	const unsigned size = wide ? 8 : 4;
 	const struct segment *from = &cpu->seg[SEG_SS];
 	uint64_t low = wide ? cpu->reg[REG_SP] : (uint32_t)cpu->reg[REG_SP];
-	if (cpu->eflags & (FLAG_NT | FLAG_TF) || !frame_open(cpu, from, low, (wide ? 5 : 3) * size, false, false, wide, &w->frame))
+	if (cpu->eflags & (FLAG_NT | FLAG_TF))
+		return false;
+	bool five = frame_open(cpu, from, low, 5 * size, false, false, wide, &w->frame);
+	if (!five && (wide || !frame_open(cpu, from, low, 3 * size, false, false, wide, &w->frame)))
 		return false;
 	uint16_t cs = (uint16_t)frame_value(w, 1, size), ss = 0;
 	w->rip = frame_value(w, 0, size);
@@ -255,7 +271,7 @@ INLINE bool return_find(struct cpu *cpu, const bool wide, struct return_way *w)
 	w->sp = (uint32_t)(low + 3 * size);
 	w->outer = wide || (cs & 3) > cpu->cpl;
 	if (w->outer) {
-		if (!wide && !frame_open(cpu, from, low, 5 * size, false, false, wide, &w->frame))
+		if (!five)
 			return false;
 		w->sp = frame_value(w, 3, size);
 		ss = (uint16_t)frame_value(w, 4, size);
@@ -266,15 +282,20 @@ INLINE bool return_find(struct cpu *cpu, const bool wide, struct return_way *w)
 	return descriptor_is(cpu, cs, m->code, wide, &w->code) && (!m->stack || descriptor_is(cpu, ss, m->stack, wide, &w->stack));
 }
 
-static void return_tell(struct cpu *cpu, const struct return_way *w, unsigned size)
+static void return_tell_values(struct cpu *cpu, const struct return_way *w, unsigned first, unsigned end, unsigned size)
 {
-	for (unsigned i = 0; i < 3; i++)
-		event_put(cpu->events, EV_LOAD, memory_flags(cpu, false), size, 0, w->frame.linear + i * size);
-	tell_load(cpu, w->code, 8);
-	for (unsigned i = 3; i < 5 && w->outer; i++)
-		event_put(cpu->events, EV_LOAD, memory_flags(cpu, false), size, 0, w->frame.linear + i * size);
+	for (unsigned at = first * size; at < end * size; at += size)
+		event_put_data(cpu->events, EV_LOAD, memory_flags(cpu, false), size, w->frame.linear + at, stack_window_at(&w->frame, at));
+}
+
+OFTEN_NOT void return_tell(struct cpu *cpu, const struct return_way *w, unsigned size)
+{
+	return_tell_values(cpu, w, 0, 3, size);
+	place_tell(cpu, &w->code, 0, 8);
+	if (w->outer)
+		return_tell_values(cpu, w, 3, 5, size);
 	if (w->m->stack)
-		tell_load(cpu, w->stack, 8);
+		place_tell(cpu, &w->stack, 0, 8);
 }
 
 INLINE void return_go(struct cpu *cpu, const struct return_way *w, const bool wide)
@@ -290,10 +311,12 @@ INLINE void return_go(struct cpu *cpu, const struct return_way *w, const bool wi
 	cpu->seg[SEG_CS] = m->cs;
 	cpu->cpl = m->cs.selector & 3;
 	cpu->rip = w->rip;
-	if (cpu->cpl > from && segment_drop_inner(cpu, cpu->cpl) && !wide)
+	if (cpu->cpl > from && segments_inner(cpu, cpu->cpl)) {
+		segment_drop_inner(cpu, cpu->cpl);
 		transfer_finish(cpu, from);
-	else
+	} else {
 		transfer_finish_as(cpu, m->decided, m->mode_key, from);
+	}
 }
 
 /* Whether IRET is between segments that memos are kept for, and which. */
@@ -303,7 +326,7 @@ INLINE bool return_wide(const struct cpu *cpu, unsigned size, bool *wide)
 	return *wide ? cpu_code64(cpu) : size == 4 && cpu_protected(cpu) && !cpu_long_mode(cpu);
 }
 
-bool return_repeat(struct cpu *cpu, unsigned size)
+WHOLE bool return_repeat(struct cpu *cpu, unsigned size)
 {
 	struct return_way w;
 	bool wide;

@@ -167,7 +167,15 @@ static void put_sp(struct cpu *cpu, uint32_t mask, uint32_t sp)
 static uint8_t *all_eight(struct cpu *cpu, const struct uop *u, uint32_t low, bool write)
 {
 	bool flat = u->size == 4 && (uint32_t)u->disp == ~0u && cpu->mode_key & KEY_FLAT_SS;
-	return flat && !cpu->events->on ? memory_quick(cpu, low, 32, write, false) : NULL;
+	return flat ? memory_quick(cpu, low, 32, write, false) : NULL;
+}
+
+static void tell_eight(struct cpu *cpu, enum event_kind kind, uint32_t low, const uint8_t *real)
+{
+	for (unsigned i = 0; i < 8 && cpu->events->on; i++) {
+		unsigned at = kind == EV_STORE ? 28 - i * 4 : i * 4; /* pushes go down */
+		event_put_data(cpu->events, kind, memory_flags(cpu, false), 4, low + at, real + at);
+	}
 }
 
 void help_pusha(struct cpu *cpu, const struct uop *u)
@@ -176,6 +184,7 @@ void help_pusha(struct cpu *cpu, const struct uop *u)
 	uint64_t linear[8];
 	uint8_t *real = all_eight(cpu, u, sp - 32, true);
 	if (real) {
+		tell_eight(cpu, EV_STORE, sp - 32, real);
 		for (unsigned i = 0; i < 8; i++)
 			memory_put(real + 28 - i * 4, cpu->reg[REG_AX + i], 4);
 		put_sp(cpu, mask, sp - 32);
@@ -199,6 +208,7 @@ void help_popa(struct cpu *cpu, const struct uop *u)
 	uint64_t value[8];
 	const uint8_t *real = all_eight(cpu, u, sp, false);
 	if (real) { /* DI SI BP, one skipped, BX DX CX AX */
+		tell_eight(cpu, EV_LOAD, sp, real);
 		for (unsigned i = 0; i < 3; i++)
 			cpu->reg[REG_DI - i] = memory_load(real + i * 4, 4);
 		for (unsigned i = 4; i < 8; i++)
