@@ -12,6 +12,7 @@
 #define AHEAD 24 /* events that what a softtlb entry's line takes to come is long */
 #define STOPS_LOOK 64
 #define PASS_MOST 4096
+#define RESTING 64 /* batches, after it was not worth it */
 #define PASSED_WORTH 8u /* events that pass for one that does not: fewer are not worth it (measured on GUPS and on storms of INVLPG) */
 #define PROGRESS_EVERY (1u << 20) /* instructions between two looks at the progress function */
 
@@ -33,6 +34,7 @@ struct replay {
 	bool failed;
 	uint64_t stops, passed;        /* of late: events that did not pass, and those that did */
 	bool passing;                  /* references go by between the batches, which are short then */
+	unsigned resting;              /* batches to come before that is tried again */
 	char error[400];
 };
 
@@ -510,6 +512,11 @@ static bool replay_passes(struct replay *p)
 	bool worth = p->stops < STOPS_LOOK || p->passed >= p->stops * PASSED_WORTH;
 	if (p->stops >= STOPS_LOOK)
 		p->stops = p->passed = 0;
+	if (p->resting) {
+		p->resting--;
+		return false;
+	}
+	p->resting = worth ? 0 : RESTING;
 	return worth && p->events->filter && p->events->on && replay_unhooked(p);
 }
 

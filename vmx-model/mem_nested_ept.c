@@ -122,24 +122,27 @@ static void walk_note(struct nested *n, const struct walk *w, enum access access
 }
 
 /*
- * The guest's dimension alone: the EPT maps what the p2m says. False: some page on the way was not reached so before, or a flag is to be set, or the guest faults: the whole walk tells.
- * Otherwise w is what that walk gives, but for its references, and the guest's tables are tracked.
+ * The guest's dimension alone: the EPT maps what the p2m says. NOTHING: some table was not reached so before, or the guest faults: the whole walk tells. TABLES: they are tracked, but the
+ * page was not reached so, or a flag is to be set. ALL: w is what the whole walk gives, but for its references.
  */
-static bool walk_known(struct nested *n, uint64_t gva, struct walk_request rq, struct walk *w)
+enum known { KNOWN_NOTHING, KNOWN_TABLES, KNOWN_ALL };
+static enum known walk_known(struct nested *n, uint64_t gva, struct walk_request rq, struct walk *w)
 {
 	struct vmm *v = n->v;
 	struct walk_steps s;
 	unsigned levels = paging_format_levels(v->guest.format);
-	if (!n->page || !vmm_walk_plain(v, gva, rq, w, &s) || w->ad_pending || !page_has(n, w->gpa, rq.access == ACCESS_WRITE ? PAGE_REACHED | PAGE_WRITTEN : PAGE_REACHED))
-		return false;
+	if (!n->page || !vmm_walk_plain(v, gva, rq, w, &s))
+		return KNOWN_NOTHING;
 	for (unsigned level = levels; level >= s.leaf; level--)
 		if (!page_has(n, s.guest[level], PAGE_REACHED | PAGE_WRITTEN))
-			return false;
+			return KNOWN_NOTHING;
 	for (unsigned level = levels; level >= s.leaf; level--)
 		mmu_track_table(v->mmu, v->cpu, vmm_hpa_of(v, s.guest[level]) & EPT_ADDRESS, s.guest[level] & EPT_ADDRESS);
+	if (w->ad_pending || !page_has(n, w->gpa, rq.access == ACCESS_WRITE ? PAGE_REACHED | PAGE_WRITTEN : PAGE_REACHED))
+		return KNOWN_TABLES;
 	w->dirty = w->dirty && page_has(n, w->gpa, PAGE_WRITTEN);
 	w->page_shift = 12;
-	return true;
+	return KNOWN_ALL;
 }
 
 static bool nested_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint64_t gva, struct walk_request rq, unsigned size, struct translation *out)
@@ -149,13 +152,15 @@ static bool nested_translate(void *self, struct mmu *mmu, struct cpu *cpu, uint6
 	struct walk w;
 	bool good;
 	for (unsigned tries = 0; tries < WALK_MAX_REFS && !v->failed; tries++) {
-		if (walk_known(n, gva, rq, &w)) {
+		enum known known = walk_known(n, gva, rq, &w);
+		if (known == KNOWN_ALL) {
 			mmu_translation_from_walk(&v->guest, &w, rq, out);
 			return true;
 		}
-		rq.set_ad = false; /* tables are tracked, and their contents given away, before their flags move */
+		rq.set_ad = known == KNOWN_TABLES; /* tables are tracked, and their contents given away, before their flags move */
 		bool found = paging_walk(&v->guest, &mmu->walk_memory, gva, rq, &w);
-		track_tables(n, &w);
+		if (!rq.set_ad)
+			track_tables(n, &w);
 		if (found && w.ad_pending) {
 			rq.set_ad = true;
 			found = paging_walk(&v->guest, &mmu->walk_memory, gva, rq, &w);
