@@ -185,8 +185,8 @@ bool block_cache_store(struct cpu *cpu, uint64_t hpa, unsigned size)
 		else
 			at = &b->page_next[way];
 	}
-	c->misses[slot] = hit ? 0 : (uint8_t)(c->misses[slot] + 1);
-	if (!left || c->misses[slot] < STORE_MISSES)
+	c->misses[slot] = hit ? 0 : c->misses[slot] + (c->misses[slot] < STORE_MISSES);
+	if (!left || c->misses[slot] < STORE_MISSES || (cpu->block && block_in_page(cpu->block, hpa))) /* the running block would have to stop halfway */
 		return left;
 	c->misses[slot] = 0;
 	block_cache_invalidate_page(cpu, hpa);
