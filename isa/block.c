@@ -378,7 +378,7 @@ static struct block *block_make(struct cpu *cpu, struct crack *k, const struct f
 	return b;
 }
 
-static void block_place(struct cpu *cpu, struct block *b, bool mark)
+static void block_place(struct cpu *cpu, struct block *b, bool memory)
 {
 	struct block_cache *c = cpu->blocks;
 	struct block **h = &c->hash[hash_slot(b->hpa, b->pc, b->key)], **p = &c->page[page_slot(b->hpa)];
@@ -391,9 +391,10 @@ static void block_place(struct cpu *cpu, struct block *b, bool mark)
 		b->page_next[1] = *p;
 		*p = b;
 	}
-	if (mark)
+	b->open = !memory;
+	if (memory)
 		cpu->mem.mark_code(cpu->mem.self, b->hpa);
-	if (mark && b->straddle)
+	if (memory && b->straddle)
 		cpu->mem.mark_code(cpu->mem.self, b->hpa2);
 	block_stamp_now(cpu);
 }
@@ -497,7 +498,7 @@ struct block *block_find(struct cpu *cpu)
 	}
 	if (!b)
 		b = block_build(cpu, &at, linear, key, room);
-	if (chained) {
+	if (chained && !b->open) {
 		b->stamp = block_stamp(cpu);
 		if (*slot != b)
 			dbt_return_cut(*slot);

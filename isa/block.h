@@ -34,6 +34,7 @@ struct block {
 	uint64_t pc;             /* offset in CS */
 	uint8_t insns, end;      /* count, enum block_end */
 	bool dead, straddle;
+	bool open;               /* part of it lies where no memory is: found anew each time, for what a VMM does about its fetch */
 	uint8_t heat;            /* how often the translator ran it without translating */
 	uint32_t key, id;        /* mode key; number in the dictionary */
 	struct block *next[2];   /* never NULL: the cache's dead block where nothing is known */

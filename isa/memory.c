@@ -60,8 +60,8 @@ static unsigned access_translate(struct cpu *cpu, struct part part[2], uint64_t 
 		if (!part_translate(cpu, &part[1], access, supervisor, fault))
 			return 0;
 	}
-	/* The second walk may have ended or changed the first translation (tracked pages, shadow tables): a write looks again. */
-	if (n == 2 && access == ACCESS_WRITE && !part_translate(cpu, &part[0], access, supervisor, fault))
+	/* The second walk may have ended or changed the first translation (tracked pages, shadow tables): a write looks again, unless no memory is there. */
+	if (n == 2 && access == ACCESS_WRITE && part[0].fill.real && !part_translate(cpu, &part[0], access, supervisor, fault))
 		return 0;
 	return n;
 }
