@@ -10,10 +10,11 @@
 
 #define NO_BLOCK UINT32_MAX
 #define AHEAD 24 /* events that what a softtlb entry's line takes to come is long */
-#define STOPS_LOOK 64
-#define PASS_MOST 4096
-#define RESTING 64 /* batches, after it was not worth it */
-#define PASSED_WORTH 8u /* events that pass for one that does not: fewer are not worth it (measured on GUPS and on storms of INVLPG) */
+/* Passing or reading: measured on GUPS, a tour of programs, and storms of INVLPG and system calls. */
+#define STOPS_LOOK 64   /* events that did not pass unseen, between two looks at how many did */
+#define PASS_MOST 512   /* references that pass in one go */
+#define PASSED_WORTH 3u /* as many must pass for one that does not, or else */
+#define BATCHES_READ 8u /* so many batches are read first */
 #define PROGRESS_EVERY (1u << 20) /* instructions between two looks at the progress function */
 
 struct replay {
@@ -32,9 +33,9 @@ struct replay {
 	uint32_t last_block;           /* the trace's id of the last block, if nothing came between; else NO_BLOCK */
 	bool indirect;                 /* last_block is NO_BLOCK, and the block before ended in an indirect transfer */
 	bool failed;
-	uint64_t stops, passed;        /* of late: events that did not pass, and those that did */
+	uint64_t stops, passed;        /* of late: events that did not pass unseen, and all */
+	unsigned batches;              /* to be read before references pass again */
 	bool passing;                  /* references go by between the batches, which are short then */
-	unsigned resting;              /* batches to come before that is tried again */
 	char error[400];
 };
 
@@ -449,12 +450,13 @@ static bool replay_take(void *self, const struct event *e)
 	uint64_t head;
 	if (!pass_fits(&p->cpu->mem, row, e))
 		return false;
-	p->stops++;
+	const struct event *next = p->events->next;
 	memcpy(&head, e, sizeof head);
 	if (e->kind == EV_BLOCK)
 		event_put_block(p->events, e->flags, e->aux, machine_blocks(p->machine)->entry[p->number[e->id]].bytes, p->number[e->id], e->addr);
 	else
 		event_put_access(p->events, head, e->addr, 0);
+	p->stops += p->events->next != next;
 	return true;
 }
 
@@ -506,18 +508,20 @@ static unsigned replay_handle(struct replay *p, const struct event *e)
 	return 0;
 }
 
-/* Whether references may pass unseen that the filter of the sink knows: no hook waits for them, and not so many stop that reading a batch of all is quicker. */
+/* Whether so few of the references stop of late that it is quicker to have them pass than to read them from batches. */
+static bool replay_worth_passing(struct replay *p)
+{
+	if (p->stops >= STOPS_LOOK) {
+		p->batches = p->passed < p->stops * PASSED_WORTH ? BATCHES_READ : 0;
+		p->stops = p->passed = 0;
+	}
+	return !p->batches;
+}
+
+/* Whether references may pass unseen that the filter of the sink knows: no hook waits for them, and it is worth it. */
 static bool replay_passes(struct replay *p)
 {
-	bool worth = p->stops < STOPS_LOOK || p->passed >= p->stops * PASSED_WORTH;
-	if (p->stops >= STOPS_LOOK)
-		p->stops = p->passed = 0;
-	if (p->resting) {
-		p->resting--;
-		return false;
-	}
-	p->resting = worth ? 0 : RESTING;
-	return worth && p->events->filter && p->events->on && replay_unhooked(p);
+	return replay_worth_passing(p) && p->events->filter && p->events->on && replay_unhooked(p);
 }
 
 /* The references that come next, as far as none is special. */
@@ -612,6 +616,7 @@ static bool replay_all(struct replay *p, machine_progress *progress, void *self)
 			return true;
 		if (!replay_blocks(p) || !replay_batch(p, e, count))
 			return false;
+		p->batches -= p->batches > 0;
 		if (!progress || p->retired < next)
 			continue;
 		next = p->retired + PROGRESS_EVERY;
