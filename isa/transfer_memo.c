@@ -146,7 +146,7 @@ OFTEN_NOT void gate_tell(struct cpu *cpu, const struct gate_way *w, bool wide)
 			place_tell(cpu, &w->stack, 0, 8);
 		}
 	}
-	if (w->frame.split < w->count * size) { /* asks for both pages before it pushes */
+	if (w->frame.split < w->count * size && event_wanted(cpu->events, EV_PROBE)) { /* asks for both pages before it pushes */
 		struct stack s = stack_new(cpu, w->m->loads_ss ? w->m->ss : cpu->seg[SEG_SS], w->low + w->count * size, w->m->cpl, wide, 0);
 		stack_reserve(cpu, &s, w->count, size);
 	}
