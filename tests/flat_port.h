@@ -1,7 +1,7 @@
 /*
  * A memory port for tests of isa/ alone: linear address = physical address.
  *
- * Invariant: nothing is ever translated; a page that does not exist in `phys`, or is the one named `absent`, raises #PF as a page that is not present would (SDM 3A 4.7).
+ * Invariant: nothing is ever translated but the page `moved`; a page that does not exist in `phys`, or is the one named `absent`, raises #PF as a page that is not present would (SDM 3A 4.7).
  */
 #ifndef TESTS_FLAT_PORT_H
 #define TESTS_FLAT_PORT_H
@@ -14,6 +14,7 @@
 struct flat_port {
 	struct phys *phys;
 	uint64_t absent; /* address of a page that is not present; ~0: none */
+	uint64_t moved, to; /* linear address of a page that lies elsewhere, 0: none; and where */
 	struct fast_entry table[FLAT_ENTRIES];
 	bool code[FLAT_PAGES];
 	unsigned context_changes, invlpgs, invpcids;
@@ -23,19 +24,20 @@ struct flat_port {
 static inline bool flat_fill(void *self, struct cpu *cpu, uint64_t gva, enum access access, bool supervisor, unsigned size, struct mem_fill *out)
 {
 	struct flat_port *f = self;
-	uint64_t page = gva & ~0xfffull;
+	uint64_t page = gva & ~0xfffull, at = f->moved && page == f->moved ? f->to + (gva & 4095) : gva;
 	bool user = cpu->cpl == 3 && !supervisor;
 	(void)size;
 	if (page == (f->absent & ~0xfffull) || !phys_ptr(f->phys, page, 4096)) {
 		out->fault = (struct mem_fault){ VEC_PF, (access == ACCESS_WRITE ? 2 : 0) | (user ? 4 : 0) | (access == ACCESS_EXEC && cpu->efer & EFER_NXE ? 16 : 0), gva };
 		return false;
 	}
-	out->hpa = gva;
-	out->real = f->phys->bytes + gva;
-	out->tracked = page >> 12 < FLAT_PAGES && f->code[page >> 12];
+	out->hpa = at;
+	out->real = f->phys->bytes + at;
+	out->tracked = at >> 12 < FLAT_PAGES && f->code[at >> 12];
 	struct fast_entry *e = &f->table[gva >> 12 & (FLAT_ENTRIES - 1)];
-	if (e->addend != (uint64_t)(uintptr_t)f->phys->bytes)
-		*e = (struct fast_entry){ FAST_NEVER, FAST_NEVER, FAST_NEVER, (uint64_t)(uintptr_t)f->phys->bytes };
+	uint64_t addend = (uint64_t)(uintptr_t)out->real - gva;
+	if (e->addend != addend)
+		*e = (struct fast_entry){ FAST_NEVER, FAST_NEVER, FAST_NEVER, addend };
 	e->read = e->exec = page;
 	e->write = out->tracked ? FAST_NEVER : page;
 	return true;
@@ -48,7 +50,7 @@ static inline void flat_store(void *self, struct cpu *cpu, uint64_t gva, const s
 	if (!where->quiet)
 		event_put(cpu->events, EV_STORE, cpu->cpl == 3 ? EVF_USER : 0, size, 0, gva);
 	memcpy(where->real, data, size);
-	f->code[gva >> 12] = block_cache_store(cpu, where->hpa, size);
+	f->code[where->hpa >> 12] = block_cache_store(cpu, where->hpa, size);
 }
 
 static inline void flat_mark_code(void *self, uint64_t hpa)

@@ -6,7 +6,7 @@
 #include "isa/transfer.h"
 #include <stdio.h>
 
-enum { SEEDS = 200, STEPS = 600 };
+enum { SEEDS = 200, STEPS = 600, ELSEWHERE = 0x90000 };
 
 static uint64_t random_next(uint64_t *state) /* xorshift64 (Marsaglia, J. Stat. Soft. 8:14) */
 {
@@ -73,6 +73,7 @@ static void box_restore(struct box *b, unsigned ring, bool wide)
 	put(b, TSS_A + 4, STACK0, 4), put(b, TSS_A + 8, DATA0, 4), put(b, TSS_A + 12, STACK1, 4), put(b, TSS_A + 16, DATA1 | 1, 4);
 	put(b, TSS_64 + 4, STACK0 + 8, 8), put(b, TSS_64 + 36, STACK_IST, 8);
 	c->cr4 = (c->cr4 & ~(uint64_t)CR4_LA57) | (wide && ring ? CR4_LA57 : 0);
+	b->port.moved = 0;
 	flat_set_absent(&b->port, c, ~0ull);
 	memset(b->port.code, 0, sizeof b->port.code);
 	box_place(b, ring, wide);
@@ -245,15 +246,22 @@ static void change_cpu(struct pair *p)
 static void change_pages(struct pair *p)
 {
 	static const uint64_t pages[] = { GDT, IDT, TSS_A, STACK0 - 1, STACK0, STACK3, HANDLER };
-	unsigned which = random_below(&p->random, 7), what = random_below(&p->random, 4);
+	unsigned which = random_below(&p->random, 7), what = random_below(&p->random, 5), byte = random_below(&p->random, 0x100);
 	for (unsigned i = 0; i < 2; i++) {
 		struct box *b = p->box[i];
 		if (what == 0)
 			flat_set_absent(&b->port, &b->cpu, pages[which]);
 		else if (what == 1)
 			flat_mark_code(&b->port, pages[which] & ~0xfffull); /* stores to it go the long way */
-		else
+		else if (what == 2) { /* another page there, nearly the same */
+			b->port.moved = pages[which] & ~0xfffull;
+			b->port.to = ELSEWHERE;
+			memcpy(b->phys.bytes + ELSEWHERE, b->phys.bytes + b->port.moved, 4096);
+			b->phys.bytes[ELSEWHERE + byte] ^= 1u << which;
 			flat_set_absent(&b->port, &b->cpu, ~0ull);
+		} else {
+			flat_set_absent(&b->port, &b->cpu, ~0ull);
+		}
 		block_stamp_now(&b->cpu);
 	}
 }
