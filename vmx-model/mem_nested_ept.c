@@ -76,12 +76,12 @@ static void track_tables(struct nested *n, const struct walk *w)
 			mmu_track_table(v->mmu, v->cpu, w->ref[i].hpa & EPT_ADDRESS, vmm_gpa_of(v, w->ref[i].hpa) & EPT_ADDRESS);
 }
 
-/* Whether the guest faults behind a violation at fault_gpa: only where the VMM must read a table that is in no memory. */
+/* Whether the guest faults behind a violation at fault_gpa: only where the VMM must read a table that is in no memory. The VMM does not look here: we do, so no load of its p2m. */
 static bool guest_faults(struct vmm *v, uint64_t gva, struct walk_request rq, uint64_t fault_gpa)
 {
 	struct walk w;
 	rq.set_ad = false;
-	return vmm_gpa_to_hpa(v, fault_gpa) == UINT64_MAX && !vmm_walk_quiet(v, gva, rq, &w);
+	return fault_gpa >= v->guest_bytes && !vmm_walk_quiet(v, gva, rq, &w);
 }
 
 /* One EPT violation. Returns true when the access is answered without a mapping: *good then says whether the guest faults. */
