@@ -23,6 +23,8 @@ static inline uint64_t walk_per_level_prefix(const struct walk_key *k, unsigned 
 
 static inline __attribute__((always_inline)) unsigned walk_per_level_lowest(struct walk_per_level *c, const struct walk_key *k, unsigned leaf)
 {
+	if (leaf >= k->levels) /* nothing is above it; and where no entry was read, there is no such prefix */
+		return 0;
 	uint64_t prefix = walk_per_level_prefix(k, leaf + 1);
 	for (unsigned level = leaf + 1; level <= k->levels; level++, prefix >>= k->index_bits)
 		if (assoc_find(&c->cache[k->dimension][level], prefix, k->owner))
