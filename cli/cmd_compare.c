@@ -159,17 +159,24 @@ static void runner_complain(const struct comparison *c, const struct runner *r)
 }
 
 /* ------------------------------------------------------------------ running */
+static bool comparison_refuse(struct comparison *c, const char *error)
+{
+	options_refuse(c->options, error);
+	c->refused = true;
+	return false;
+}
+
 static bool seed_run(struct comparison *c, uint64_t seed)
 {
 	char error[640];
 	unsigned first = c->runners;
 	for (unsigned t = 0; t < TECHNIQUES; t++)
 		if (technique_runs(c, t) && !runner_add(c, t, seed, false, error, sizeof error))
-			return options_refuse(c->options, error), false;
+			return comparison_refuse(c, error);
 	unsigned executions = c->runners;
 	for (unsigned t = 0; t < TECHNIQUES && !c->options->no_replay; t++)
 		if (c->wanted[t] && !runner_add(c, t, seed, true, error, sizeof error))
-			return options_refuse(c->options, error), false;
+			return comparison_refuse(c, error);
 	pool_run(c, first, executions);
 	for (unsigned i = first; i < executions; i++)
 		if (!c->runner[i].ok)

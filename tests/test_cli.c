@@ -133,6 +133,8 @@ static void test_configuration(void)
 	expect("run --set tlb.l2.organisation=x", 2, "one of: \"\" set-associative");
 	expect("run --workload syscall --set module=/nonexistent", 2, "set kernel: FILE too");
 	expect("run --set kernel_pv=x", 2, "native build beside kernel_pv");
+	expect("compare --set kernel=x --db test_cli.db", 2, "set kernel_pv: FILE");
+	unlink("test_cli.db");
 	expect("run --set \"$(printf 'a\\nb\\033[31m=1')\"", 2, "unknown key \"a?b?[31m\"");
 	expect("run --set sampling.window=0 --sample", 2, "sampling.window: give from 1 to sampling.interval");
 	expect("run --workload syscall --sample --set sampling.head=1000 --set sampling.interval=5000 --set sampling.window=500 --db test_cli.sample", 0, "99.7 % confidence");
