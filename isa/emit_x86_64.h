@@ -39,7 +39,7 @@ static inline struct emit_place emit_indexed(unsigned base, unsigned index, unsi
 enum {
 	OP_LOAD = 0x8b, OP_STORE = 0x89, OP_LEA = 0x8d, OP_TEST = 0x85, OP_XCHG = 0x87, OP_MOVSXD = 0x63, OP_IMUL = 0x0faf, OP_MOVZX8 = 0x0fb6, OP_MOVZX16 = 0x0fb7, OP_MOVSX8 = 0x0fbe,
 	OP_MOVSX16 = 0x0fbf, OP_GROUP3 = 0xf7, OP_GROUP5 = 0xff, OP_SETCC = 0x0f90, OP_CMOV = 0x0f40, OP_MOVAPS_LOAD = 0x0f28, OP_MOVAPS_STORE = 0x0f29, OP_MOVUPS_LOAD = 0x0f10, OP_MOVUPS_STORE = 0x0f11, OP_MOVQ_LOAD = 0xf30f7e,
-	OP_MOVQ_STORE = 0x660fd6, OP_GROUP15 = 0x0fae, OP_BT = 0x0fa3, OP_CMP = 0x3b, OP_MOVD_LOAD = 0x660f6e, OP_MOVD_STORE = 0x660f7e,
+	OP_MOVQ_STORE = 0x660fd6, OP_GROUP15 = 0x0fae, OP_BT = 0x0fa3, OP_BTS = 0x0fab, OP_CMP = 0x3b, OP_MOVD_LOAD = 0x660f6e, OP_MOVD_STORE = 0x660f7e,
 };
 enum emit_alu { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP }; /* ORDER ALU: the encoding's numbers */
 enum emit_shift { SHIFT_ROL = 0, SHIFT_ROR = 1, SHIFT_RCL = 2, SHIFT_RCR = 3, SHIFT_SHL = 4, SHIFT_SHR = 5, SHIFT_SAR = 7 };

@@ -146,6 +146,8 @@ void dbt_emit_landing(struct translation *t, uint8_t *full, const uint8_t *call)
 /* The micro-op `ret`, whose target is where the crack leaves it: false when it is not. */
 bool dbt_emit_ret(struct translation *t, const struct uop *u);
 
+/* Real register `reg`, an address, becomes the offset of its entry in the filter. */
+void dbt_emit_filter_index(struct emit *e, const struct event_filter *f, unsigned reg);
 /* Makes dbt.observe for a filter (NULL: none), in front of the blocks. */
 void dbt_emit_observe(struct dbt *d, const struct event_filter *f);
 

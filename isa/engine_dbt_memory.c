@@ -77,17 +77,17 @@ static struct emit_place memory_filter(struct translation *t, const struct uop *
 	const struct event_filter *f = t->d->filter;
 	struct emit *e = t->e;
 	size_t at = offsetof(struct cpu, filter.entry), column = kind == EV_LOAD ? offsetof(struct event_filter_entry, read) : offsetof(struct event_filter_entry, write);
-	int by = f->shape.granule - 5;
-	_Static_assert(sizeof(struct event_filter_entry) == 1 << 5, "the index times the entry's size");
+	size_t addend = offsetof(struct event_filter_entry, addend) + (kind == EV_LOAD ? 0 : sizeof(uint64_t));
 	emit_op(e, 4, OP_LOAD, HOST_CX, emit_register(HOST_AX));
-	emit_shift_imm(e, 4, by < 0 ? SHIFT_SHL : SHIFT_SHR, emit_register(HOST_CX), (unsigned)(by < 0 ? -by : by));
-	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_CX), (int32_t)(f->mask << 5));
+	dbt_emit_filter_index(e, f, HOST_CX);
 	emit_op(e, 8, OP_LEA, HOST_DX, emit_memory(HOST_AX, (int32_t)bytes - 1));
 	emit_alu_imm(e, 8, ALU_AND, emit_register(HOST_DX), -(1 << f->shape.granule));
 	emit_alu(e, 8, ALU_OR, HOST_DX, DBT_FIELD(filter.key));
 	emit_alu(e, 8, ALU_CMP, HOST_DX, emit_indexed(HOST_BP, HOST_CX, 0, (int32_t)(at + column) - DBT_BIAS));
 	struct dbt_site *s = dbt_emit_site(t, SITE_OBSERVE, u, emit_jump_if(e, CC_NZ));
-	emit_op(e, 8, OP_LOAD, HOST_CX, emit_indexed(HOST_BP, HOST_CX, 0, (int32_t)(at + offsetof(struct event_filter_entry, addend)) - DBT_BIAS));
+	if (f->shape.pairs)
+		emit_store_imm(e, 1, emit_indexed(HOST_BP, HOST_CX, 0, (int32_t)(at + offsetof(struct event_filter_entry, last)) - DBT_BIAS), kind != EV_LOAD);
+	emit_op(e, 8, OP_LOAD, HOST_CX, emit_indexed(HOST_BP, HOST_CX, 0, (int32_t)(at + addend) - DBT_BIAS));
 	emit_alu_imm(e, 8, ALU_ADD, DBT_FIELD(filter.accesses), 1);
 	s->hit = e->at;
 	s->head = (uint32_t)memory_head(t, kind, bytes);

@@ -58,7 +58,16 @@ static uint8_t *observe_look(struct emit *e, size_t column)
 	return emit_jump_if(e, CC_NZ);
 }
 
-enum { ODD = 4 };
+enum { ODD = 8 };
+
+void dbt_emit_filter_index(struct emit *e, const struct event_filter *f, unsigned reg)
+{
+	int by = f->shape.granule - FILTER_ENTRY_SHIFT;
+	_Static_assert(sizeof(struct event_filter_entry) == 1 << FILTER_ENTRY_SHIFT, "the index times the entry's size");
+	if (by)
+		emit_shift_imm(e, 4, by < 0 ? SHIFT_SHL : SHIFT_SHR, emit_register(reg), (unsigned)(by < 0 ? -by : by));
+	emit_alu_imm(e, 4, ALU_AND, emit_register(reg), (int32_t)(f->mask << FILTER_ENTRY_SHIFT));
+}
 
 /* As page_touch() of event_filter.c; places to jump from where something is not plain in odd[]. di is left with the key. */
 static void observe_page(struct emit *e, const struct event_filter *f, bool write, uint8_t *odd[ODD])
@@ -81,6 +90,10 @@ static void observe_page(struct emit *e, const struct event_filter *f, bool writ
 	odd[1] = emit_jump_if(e, CC_AE);
 	emit_patch(beyond, e->at);
 	odd[2] = NULL;
+	if (f->shape.pairs) {
+		emit_alu_imm(e, 8, ALU_CMP, DBT_FIELD(filter.paired), 0);
+		odd[4] = emit_jump_if(e, CC_NZ);
+	}
 	if (f->shape.granule != 12) {
 		emit_alu_imm(e, 8, ALU_ADD, emit_register(HOST_DI), FILTER_GENERATION);
 		emit_alu_imm(e, 8, ALU_CMP, emit_register(HOST_DI), 1 << f->shape.granule);
@@ -95,23 +108,79 @@ static void observe_page(struct emit *e, const struct event_filter *f, bool writ
 	emit_patch(same, e->at);
 }
 
-/* The entry of ax, with key di and the addend in cx. */
-static void observe_enter(struct emit *e, const struct event_filter *f, bool write)
+/* Where a field of the entry is whose offset is in r8. */
+static struct emit_place observe_entry(size_t field) { return emit_indexed(HOST_BP, HOST_8, 0, (int32_t)(offsetof(struct cpu, filter.entry) + field) - DBT_BIAS); }
+
+/* TEST of a register with an immediate. */
+static void observe_test(struct emit *e, unsigned size, unsigned reg, int32_t mask)
 {
-	const int32_t entry = (int32_t)offsetof(struct cpu, filter.entry) - DBT_BIAS;
-	int by = f->shape.granule - 5;
+	emit_op(e, size, OP_GROUP3, 0, emit_register(reg));
+	emit_bytes(e, &mask, sizeof mask);
+}
+
+/* The own tag and addend: si and cx. */
+static void observe_own(struct emit *e, bool write)
+{
+	const size_t tag = write ? offsetof(struct event_filter_entry, write) : offsetof(struct event_filter_entry, read);
+	emit_op(e, 8, OP_STORE, HOST_SI, observe_entry(tag));
+	emit_op(e, 8, OP_STORE, HOST_CX, observe_entry(offsetof(struct event_filter_entry, addend) + write * sizeof(uint64_t)));
+}
+
+/* Where the own tag is of this generation, too: a third granule takes its place if the other one was touched last, and the consumer knows that. Else goes to odd[]. */
+static void observe_third(struct emit *e, bool write, uint8_t **odd)
+{
+	emit_alu_imm(e, 1, ALU_CMP, observe_entry(offsetof(struct event_filter_entry, last)), !write);
+	odd[0] = emit_jump_if(e, CC_NZ);
+	emit_alu_imm(e, 1, ALU_CMP, observe_entry(offsetof(struct event_filter_entry, told)), !write);
+	odd[1] = emit_jump_if(e, CC_NZ);
+	observe_test(e, 8, HOST_DI, -2);
+	odd[2] = emit_jump_if(e, CC_Z);
+}
+
+/* Where the other tag is of this generation: of the same granule, or of a second one. Returns a jump to where all is done. */
+static uint8_t *observe_pair(struct emit *e, const struct event_filter *f, bool write, uint8_t **odd)
+{
+	const size_t own = write ? offsetof(struct event_filter_entry, write) : offsetof(struct event_filter_entry, read);
+	const int32_t generation = (1 << f->shape.granule) - FILTER_GENERATION;
+	emit_op(e, 8, OP_LOAD, HOST_DI, emit_register(HOST_SI));
+	emit_alu(e, 8, ALU_XOR, HOST_DI, observe_entry(write ? offsetof(struct event_filter_entry, read) : offsetof(struct event_filter_entry, write)));
+	observe_test(e, 4, HOST_DI, generation);
+	uint8_t *dead = emit_jump_if(e, CC_NZ);
+	emit_alu(e, 8, ALU_XOR, HOST_SI, observe_entry(own));
+	observe_test(e, 4, HOST_SI, generation);
+	uint8_t *room = emit_jump_if(e, CC_NZ);
+	observe_third(e, write, odd);
+	emit_patch(room, e->at);
+	emit_alu(e, 8, ALU_XOR, HOST_SI, observe_entry(own));
+	observe_own(e, write);
+	observe_test(e, 8, HOST_DI, -2);
+	uint8_t *alike = emit_jump_if(e, CC_Z);
+	emit_store_imm(e, 2, observe_entry(offsetof(struct event_filter_entry, last)), write | write << 8); /* ORDER: event_filter_entry.told follows */
+	emit_shift_imm(e, 8, SHIFT_SHR, emit_register(HOST_8), FILTER_ENTRY_SHIFT);
+	emit_op(e, 8, OP_BTS, HOST_8, DBT_FIELD(filter.paired));
+	emit_patch(alike, e->at);
+	uint8_t *done = emit_jump(e);
+	emit_patch(dead, e->at);
+	return done;
+}
+
+/* The entry of ax, with key di and the addend in cx: entry_enter() of event_filter.c. Nothing has changed when it goes to odd[]. */
+static void observe_enter(struct emit *e, const struct event_filter *f, bool write, uint8_t **odd)
+{
+	uint8_t *done = NULL;
 	emit_op(e, 4, OP_LOAD, HOST_8, emit_register(HOST_AX));
-	emit_shift_imm(e, 4, by < 0 ? SHIFT_SHL : SHIFT_SHR, emit_register(HOST_8), (unsigned)(by < 0 ? -by : by));
-	emit_alu_imm(e, 4, ALU_AND, emit_register(HOST_8), (int32_t)(f->mask << 5));
+	dbt_emit_filter_index(e, f, HOST_8);
 	emit_op(e, 8, OP_LOAD, HOST_SI, emit_register(HOST_AX));
 	emit_alu_imm(e, 8, ALU_AND, emit_register(HOST_SI), -(1 << f->shape.granule));
 	emit_alu(e, 8, ALU_OR, HOST_SI, emit_register(HOST_DI));
-	emit_op(e, 8, OP_STORE, HOST_SI, emit_indexed(HOST_BP, HOST_8, 0, entry + (int32_t)offsetof(struct event_filter_entry, read)));
+	if (f->shape.pairs)
+		done = observe_pair(e, f, write, odd);
+	observe_own(e, write);
 	if (write)
-		emit_op(e, 8, OP_STORE, HOST_SI, emit_indexed(HOST_BP, HOST_8, 0, entry + (int32_t)offsetof(struct event_filter_entry, write)));
+		observe_own(e, false);
 	else
-		emit_store_imm(e, 8, emit_indexed(HOST_BP, HOST_8, 0, entry + (int32_t)offsetof(struct event_filter_entry, write)), 0);
-	emit_op(e, 8, OP_STORE, HOST_CX, emit_indexed(HOST_BP, HOST_8, 0, entry + (int32_t)offsetof(struct event_filter_entry, addend)));
+		emit_store_imm(e, 8, observe_entry(offsetof(struct event_filter_entry, write)), 0);
+	emit_patch(done, e->at);
 }
 
 /* Writes the event; ends with the flags of comparing the next place with the limit. */
@@ -145,7 +214,7 @@ static uint8_t *observe_emit(struct dbt *d, const struct event_filter *f, bool w
 	}
 	emit_op(e, 8, OP_LOAD, HOST_CX, emit_memory(HOST_CX, offsetof(struct fast_entry, addend)));
 	observe_page(e, f, write, odd);
-	observe_enter(e, f, write);
+	observe_enter(e, f, write, &odd[5]);
 	observe_write(e);
 	uint8_t *full = emit_jump_if(e, CC_A);
 	uint8_t *drained = e->at;

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { SPARE_SLOTS = 2 + 3 }; /* a pair is written before the limit is looked at, and what was left out when the batch ends */
+enum { SPARE_SLOTS = 2 + 3 + FILTER_SLOTS }; /* a pair is written before the limit is looked at, and what was left out when the batch ends */
 
 bool event_sink_create(struct event_sink *s, size_t capacity)
 {
@@ -98,6 +98,20 @@ static bool lead_write(struct event_sink *s)
 	return true;
 }
 
+/* Writes touches of pairs, in spare slots. */
+static bool owed_write(struct event_sink *s, const uint64_t *owed, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		event_write(s->next++, EV_LOAD, owed[i] & 1 ? EVF_USER : 0, 1, 0, owed[i] & ~1ull);
+	return n;
+}
+
+static bool pairs_write(struct event_sink *s)
+{
+	uint64_t owed[FILTER_SLOTS];
+	return s->filter && s->filter->paired && owed_write(s, owed, event_filter_owed_all(s->filter, owed));
+}
+
 static void batch_consume(struct event_sink *s)
 {
 	struct event *end = s->next;
@@ -109,7 +123,7 @@ static void batch_consume(struct event_sink *s)
 
 void event_drain(struct event_sink *s)
 {
-	while (skipped_write(s) | lead_write(s) || s->next != s->buffer) /* what comes next may change the paging that the lead is looked up in */
+	while (pairs_write(s) | skipped_write(s) | lead_write(s) || s->next != s->buffer) /* what comes next may change the paging that the lead is looked up in */
 		batch_consume(s);
 }
 
@@ -128,8 +142,16 @@ static void skipped_lead(struct event_sink *s)
 		event_drain(s);
 }
 
+static void pairs_settle(struct event_sink *s)
+{
+	if (pairs_write(s) && s->next > s->limit)
+		event_drain(s);
+}
+
+/* Pairs first: what is counted for them is told with them. */
 static void skipped_settle(struct event_sink *s)
 {
+	pairs_settle(s);
 	while (skipped_write(s))
 		if (s->next > s->limit)
 			batch_consume(s);
@@ -147,8 +169,10 @@ void event_settle(struct event_sink *s, enum event_kind next)
 {
 	struct event_filter *f = s->filter;
 	unsigned reach = next < 64 ? reaches[next] : REACH_ALL;
-	if (f && reach == REACH_NOTE)
+	if (f && reach == REACH_NOTE) {
+		pairs_settle(s);
 		f->noted = f->accesses + f->blocks;
+	}
 	if (f && reach != REACH_NOTE && reach != REACH_ADD) {
 		skipped_settle(s);
 		if (reach != REACH_SUMS)
@@ -165,9 +189,18 @@ void event_settle(struct event_sink *s, enum event_kind next)
 
 /* ---- what stays in the filter ---- */
 
+/* An access: before it, what it would otherwise overtake in its set. */
+static void put_access(struct event_sink *s, uint64_t head, uint64_t gva)
+{
+	uint64_t owed[FILTER_SLOTS];
+	if (s->filter && s->filter->paired && owed_write(s, owed, event_filter_owed(s->filter, gva, head >> 16 & 0xffff, (uint8_t)head != EV_LOAD, owed)) && s->next > s->limit)
+		event_drain(s);
+	put_one(s, head, gva);
+}
+
 void event_put_access(struct event_sink *s, uint64_t head, uint64_t gva, uint64_t addend)
 {
-	put_one(s, head, gva);
+	put_access(s, head, gva);
 	if (s->filter) {
 		event_filter_access(s->filter, gva, head >> 16 & 0xffff, (uint8_t)head != EV_LOAD, head >> 8 & EVF_USER, addend);
 		s->live = true;
@@ -178,7 +211,7 @@ void event_put_touch(struct event_sink *s, enum event_kind kind, unsigned flags,
 {
 	if (!s->on)
 		return;
-	put_one(s, (uint64_t)kind | (uint64_t)flags << 8 | (uint64_t)size << 16, gva);
+	put_access(s, (uint64_t)kind | (uint64_t)flags << 8 | (uint64_t)size << 16, gva);
 	if (s->filter) {
 		event_filter_touch(s->filter, gva, size, kind != EV_LOAD, flags & EVF_USER);
 		s->live = true;
@@ -200,8 +233,10 @@ void event_put_block(struct event_sink *s, unsigned flags, unsigned insns, unsig
 	uint64_t head;
 	if (!s->on || (s->filter && block_skipped(s, flags, insns, bytes, id, pc)))
 		return;
-	if (s->filter)
+	if (s->filter) {
+		pairs_settle(s); /* its fetch may walk */
 		skipped_lead(s);
+	}
 	event_write(&block, EV_BLOCK, flags, insns, id, pc);
 	memcpy(&head, &block, sizeof head);
 	put_one(s, head, pc);

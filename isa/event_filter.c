@@ -3,13 +3,50 @@
 
 enum { LARGE_REGION = 9 }; /* pages of 4 KiB in the smallest large page, log2 */
 
+/* Where the touch of a pair that the consumer does not know of went. */
+static uint64_t pair_owed(struct event_filter *f, unsigned slot)
+{
+	struct event_filter_entry *e = &f->entry[slot];
+	uint64_t tag = e->last ? e->write : e->read;
+	e->told = e->last;
+	f->accesses--; /* it will be counted when it is consumed */
+	return (tag & (~0ull << f->shape.granule)) | (tag & 1);
+}
+
+static unsigned pairs_owed(struct event_filter *f, uint64_t slots, uint64_t *owed)
+{
+	unsigned n = 0;
+	for (; slots; slots &= slots - 1) {
+		unsigned slot = (unsigned)__builtin_ctzll(slots);
+		if (f->entry[slot].last != f->entry[slot].told)
+			owed[n++] = pair_owed(f, slot);
+	}
+	return n;
+}
+
 static void entries_empty(struct event_filter *f)
 {
+	if (f->paired && !f->lates) {
+		f->lates = pairs_owed(f, f->paired, f->late);
+		f->paired = f->lates ? FILTER_NONE : 0;
+	}
 	f->key += FILTER_GENERATION;
 	if (f->key < 1ull << f->shape.granule)
 		return;
-	memset(f->entry, 0, sizeof f->entry);
+	for (unsigned i = 0; i <= f->mask; i++)
+		f->entry[i].read = f->entry[i].write = 0;
 	f->key = FILTER_GENERATION | (f->key & 1);
+}
+
+unsigned event_filter_owed_all(struct event_filter *f, uint64_t owed[FILTER_SLOTS])
+{
+	unsigned n = f->lates;
+	if (!n)
+		return pairs_owed(f, f->paired, owed);
+	memcpy(owed, f->late, n * sizeof *owed);
+	f->lates = 0;
+	f->paired = 0; /* those that there were are the late ones, and nothing has been entered since */
+	return n;
 }
 
 static void code_empty(struct event_filter *f)
@@ -141,8 +178,46 @@ static bool page_touch(struct event_filter *f, uint64_t gva, bool write, bool us
 
 static void entry_forget(struct event_filter *f, uint64_t gva)
 {
-	struct event_filter_entry *e = &f->entry[entry_slot(f, gva)];
-	e->read = e->write = 0;
+	unsigned slot = entry_slot(f, gva);
+	f->entry[slot].read = f->entry[slot].write = 0;
+	f->paired &= ~(1ull << slot);
+}
+
+static uint64_t granule_of(const struct event_filter *f, uint64_t gva) { return gva & (~0ull << f->shape.granule); }
+/* Entries of the same granule, whoever's; entries of this generation. */
+static bool tags_alike(uint64_t a, uint64_t b) { return !((a ^ b) & ~1ull); }
+static bool tag_lives(const struct event_filter *f, uint64_t tag) { return !((tag ^ f->key) & ((1ull << f->shape.granule) - 1) & ~1ull); }
+
+unsigned event_filter_owed(struct event_filter *f, uint64_t gva, unsigned size, bool write, uint64_t owed[FILTER_SLOTS])
+{
+	uint64_t page = gva >> 12, granule = granule_of(f, gva), tag = granule | (f->key & ~1ull);
+	unsigned slot = entry_slot(f, gva), of = page & (f->shape.pages - 1u);
+	const struct event_filter_entry *e = &f->entry[slot];
+	if (!f->paired)
+		return 0;
+	if (f->lates || granule_of(f, gva + size - 1) != granule || (write ? f->page[of].write : f->page[of].read) != page)
+		return event_filter_owed_all(f, owed);
+	return tags_alike(e->read, tag) || tags_alike(e->write, tag) ? 0 : pairs_owed(f, f->paired & 1ull << slot, owed);
+}
+
+/* Enters a granule, which the consumer has now as the last of its set. */
+static void entry_enter(struct event_filter *f, unsigned slot, uint64_t tag, bool write, uint64_t addend)
+{
+	struct event_filter_entry *e = &f->entry[slot];
+	uint64_t *own = write ? &e->write : &e->read, *other = write ? &e->read : &e->write, bit = 1ull << slot;
+	bool pair = f->shape.pairs && tag_lives(f, *other) && !tags_alike(*other, tag);
+	if (pair && f->paired & bit && !tags_alike(*own, tag) && e->last == write) { /* a third one: the other is not the second any more */
+		*other = 0;
+		pair = false;
+	}
+	f->paired = pair ? f->paired | bit : f->paired & ~bit;
+	e->last = e->told = write;
+	*own = tag;
+	e->addend[write] = addend;
+	if (pair || (f->shape.pairs && tag_lives(f, *other)))
+		return;
+	*other = write ? tag : 0;
+	e->addend[!write] = addend;
 }
 
 void event_filter_touch(struct event_filter *f, uint64_t gva, unsigned size, bool write, bool user)
@@ -153,20 +228,17 @@ void event_filter_touch(struct event_filter *f, uint64_t gva, unsigned size, boo
 
 void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bool write, bool user, uint64_t addend)
 {
-	uint64_t last = gva + size - 1, granule = 1ull << f->shape.granule;
-	struct event_filter_entry *e = &f->entry[entry_slot(f, gva)];
+	uint64_t last = gva + size - 1;
 	if (f->shape.slots == 1)
 		f->entry[0].read = f->entry[0].write = f->entry[1].read = f->entry[1].write = 0;
 	if (!page_touch(f, gva, write, user))
 		return;
-	if ((gva ^ last) & ~(granule - 1)) {
+	if (granule_of(f, gva ^ last)) {
 		entry_forget(f, gva);
 		entry_forget(f, last);
 		return;
 	}
-	e->read = (gva & ~(granule - 1)) | (f->key & ~1ull) | user;
-	e->write = write ? e->read : 0;
-	e->addend = addend;
+	entry_enter(f, entry_slot(f, gva), granule_of(f, gva) | (f->key & ~1ull) | user, write, addend);
 }
 
 /* ---- code ---- */

@@ -16,7 +16,10 @@
 
 enum { FILTER_SLOTS = 64, FILTER_PAGES = 16 };
 #define FILTER_NONE (~0ull) /* no page's number */
-enum { FILTER_GENERATION = 2 }; /* from one key to the next of the same mode */
+enum {
+	FILTER_GENERATION = 2,  /* from one key to the next of the same mode */
+	FILTER_ENTRY_SHIFT = 6, /* log2 of an entry's bytes */
+};
 
 /* What a consumer allows to be left out. All counts are powers of two, at most those above. */
 struct event_filter_shape {
@@ -26,15 +29,21 @@ struct event_filter_shape {
 	uint8_t fetches;  /* slots of pages that code runs from */
 	uint8_t code;     /* slots of lines that code runs from; 0: a block only counts, whoever runs it, and fetches its page */
 	uint8_t code_line; /* log2 of their bytes */
+	bool pairs;       /* of lines, two a slot may be left out: true LRU of two ways or more */
 	uint64_t ignored; /* set of event kinds below 64 that it makes nothing of at all: they are not written, nor the EV_VALUE behind them */
 };
 
 enum filter_answer { FILTER_GONE, FILTER_SMALL, FILTER_LARGE }; /* what the tables say of a page now: not allowed, mapped by 4 KiB, mapped by more */
 
-struct event_filter_entry { /* 32 bytes */
-	uint64_t read, write; /* granule of the last byte | key; 0: none. `write` is 0 or equal to `read`: a read does not make an entry dirty */
-	uint64_t addend;      /* as in struct fast_entry */
-	uint64_t spare;
+/*
+ * What was touched last, by loads and by stores. Where there are pairs these may be two granules: they are the two that were touched last, and of all that happens between the two only which came
+ * last matters. Else they are one, or `write` is 0: a read does not make an entry dirty.
+ */
+struct event_filter_entry { /* 64 bytes */
+	uint64_t read, write;   /* granule of the last byte | key; 0: none */
+	uint64_t addend[2];     /* of them, as in struct fast_entry */
+	uint8_t last, told;     /* of a pair: which was touched last, and which one the consumer thinks was: 1: `write` */
+	uint64_t spare[3];
 };
 
 struct event_filter {
@@ -61,6 +70,9 @@ struct event_filter {
 	bool doubt;
 	enum filter_answer (*ask)(void *self, uint64_t gva, unsigned access, bool user); /* access: enum access. NULL: while in doubt nothing enters */
 	void *ask_self;
+	uint64_t paired;       /* set of slots that hold two granules; FILTER_NONE while there are late ones */
+	unsigned lates;        /* touches of pairs that were emptied before the consumer was told who was last: to be written before anything else that it looks at the cache for */
+	uint64_t late[FILTER_SLOTS]; /* address | user */
 	uint64_t asked[FILTER_SLOTS], candidate[3 * FILTER_PAGES]; /* page | 8 | access << 1 | user; by slot, and by access and slot */
 };
 
@@ -79,28 +91,37 @@ void event_filter_no_large(struct event_filter *f);
 /* A table that translations were made from changes; and: there are no such translations any more. */
 void event_filter_doubt(struct event_filter *f);
 static inline void event_filter_trust(struct event_filter *f) { f->doubt = false; }
+/* An access of `size` bytes within a page is to be written: before it, these touches, which have been counted as left out, are to be: address | user. Returns how many; at most FILTER_SLOTS. */
+unsigned event_filter_owed(struct event_filter *f, uint64_t gva, unsigned size, bool write, uint64_t owed[FILTER_SLOTS]);
+/* All there are. */
+unsigned event_filter_owed_all(struct event_filter *f, uint64_t owed[FILTER_SLOTS]);
 /* An access of `size` bytes within a page has been written. */
 void event_filter_access(struct event_filter *f, uint64_t gva, unsigned size, bool write, bool user, uint64_t addend);
 /* The same where nobody knows whether the fast table would take it the same way: nothing of it is left out. */
 void event_filter_touch(struct event_filter *f, uint64_t gva, unsigned size, bool write, bool user);
 /* A block of `bytes` has been written. */
 void event_filter_block(struct event_filter *f, uint64_t pc, unsigned bytes, bool user);
-static inline const struct event_filter_entry *event_filter_entry(const struct event_filter *f, uint64_t gva) { return &f->entry[gva >> f->shape.granule & f->mask]; }
-/* Whether an access need not be written: then it has been counted, and the bytes are at gva + event_filter_entry()->addend. What emitted code does. A filter of zeroes finds nothing that is not at NULL. */
+static inline struct event_filter_entry *event_filter_entry(struct event_filter *f, uint64_t gva) { return &f->entry[gva >> f->shape.granule & f->mask]; }
+/* Whether an access need not be written: then it has been counted, and the bytes are at gva + event_filter_entry()->addend[write]. What emitted code does. A filter of zeroes finds nothing that is not
+   at NULL. */
 static inline bool event_filter_hit(struct event_filter *f, uint64_t gva, unsigned size, bool write)
 {
-	const struct event_filter_entry *e = event_filter_entry(f, gva);
-	bool hit = (write ? e->write : e->read) == (((gva + size - 1) & (~0ull << f->shape.granule)) | f->key);
-	f->accesses += hit;
-	return hit;
+	struct event_filter_entry *e = event_filter_entry(f, gva);
+	if ((write ? e->write : e->read) != (((gva + size - 1) & (~0ull << f->shape.granule)) | f->key))
+		return false;
+	f->accesses++;
+	e->last = write;
+	return true;
 }
 /* The same for who has asked the fast table already: whoever's the entry is, the model has been there last. */
 static inline bool event_filter_same(struct event_filter *f, uint64_t gva, unsigned size, bool write)
 {
-	const struct event_filter_entry *e = event_filter_entry(f, gva);
-	bool hit = !(((write ? e->write : e->read) ^ (((gva + size - 1) & (~0ull << f->shape.granule)) | f->key)) & ~1ull);
-	f->accesses += hit;
-	return hit;
+	struct event_filter_entry *e = event_filter_entry(f, gva);
+	if (((write ? e->write : e->read) ^ (((gva + size - 1) & (~0ull << f->shape.granule)) | f->key)) & ~1ull)
+		return false;
+	f->accesses++;
+	e->last = write;
+	return true;
 }
 /* The same of a block, which must not straddle two pages and, with lines, must have been of the same user as the last that was written. */
 bool event_filter_block_hit(struct event_filter *f, uint64_t pc, unsigned bytes, unsigned insns);

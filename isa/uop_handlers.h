@@ -23,7 +23,7 @@ ALWAYS uint8_t *handler_find(struct cpu *cpu, uint64_t ea, unsigned size, bool w
 {
 	if (!OBSERVED)
 		return handler_fast(cpu, ea, size, write);
-	return event_filter_hit(&cpu->filter, ea, size, write) ? (uint8_t *)(uintptr_t)(ea + event_filter_entry(&cpu->filter, ea)->addend) : NULL;
+	return event_filter_hit(&cpu->filter, ea, size, write) ? (uint8_t *)(uintptr_t)(ea + event_filter_entry(&cpu->filter, ea)->addend[write]) : NULL;
 }
 /* What the filter does not know: looked up in the fast table and written. */
 ALWAYS uint8_t *handler_observe(struct cpu *cpu, enum event_kind kind, uint64_t ea, unsigned size) { return OBSERVED ? memory_observe(cpu, kind, ea, size) : NULL; }

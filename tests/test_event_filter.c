@@ -132,7 +132,7 @@ static void access_engine(struct rig *r, struct side *s, uint64_t head, uint64_t
 		event_put_access(&s->sink, head, gva, now);
 		return;
 	}
-	made = (enum maker)event_filter_entry(&s->filter, gva)->addend;
+	made = (enum maker)event_filter_entry(&s->filter, gva)->addend[(uint8_t)head != EV_LOAD];
 	CU_ASSERT(made == now || (now == MADE_OPEN && made == MADE_SUPERVISOR));
 	r->left_out++;
 }

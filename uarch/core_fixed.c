@@ -569,6 +569,7 @@ bool core_fixed_filter(const struct timing *t, struct event_filter_shape *shape)
 	shape->slots = cache_slots(d);
 	shape->code = cache_slots(i);
 	shape->code_line = (uint8_t)i->line_shift;
+	shape->pairs = shape->slots > 1 && d->ways > 1;
 	shape->ignored = 1ull << EV_STATE | 1ull << EV_IRQ_RAISED | 1ull << EV_DEVICE | 1ull << EV_PROBE;
 	return true;
 }
