@@ -15,6 +15,9 @@ static unsigned page_slot(uint64_t hpa)
 	return (unsigned)((hpa >> 12) * 0x9e3779b97f4a7c15ull >> 51) & (PAGE_SLOTS - 1);
 }
 
+/* Which of its page_next a list of pages that share a slot goes on by. Most blocks lie in one page: asked first, so that walking a list does not wait for a hash of each block's address. */
+static unsigned page_way(const struct block *b, unsigned slot) { return __builtin_expect(b->straddle, 0) ? page_slot(b->hpa) != slot : 0; }
+
 /* ---- creation ---- */
 struct block_cache *block_cache_create(size_t max_bytes, struct block_dictionary *dictionary)
 {
@@ -111,7 +114,7 @@ void block_cache_invalidate_page(struct cpu *cpu, uint64_t hpa)
 	if (!c)
 		return;
 	for (struct block **at = &c->page[page_slot(hpa)], *b = *at; b; b = *at) {
-		unsigned way = page_slot(b->hpa) != page_slot(hpa);
+		unsigned way = page_way(b, page_slot(hpa));
 		if (block_in_page(b, hpa))
 			block_kill(cpu, b);
 		if (b->dead) /* a straddling one stays, dead, in its other list until it is looked at */
@@ -173,7 +176,7 @@ bool block_cache_store(struct cpu *cpu, uint64_t hpa, unsigned size)
 	unsigned slot = page_slot(hpa);
 	bool left = false, hit = false;
 	for (struct block **at = &c->page[slot], *b = *at; b; b = *at) {
-		unsigned way = page_slot(b->hpa) != slot;
+		unsigned way = page_way(b, slot);
 		if (!b->dead && block_overlaps(b, hpa, size)) {
 			hit = true;
 			if (!block_patch(cpu, b, hpa, size))
@@ -217,7 +220,7 @@ static void cache_dress(struct block_cache *c)
 static void page_clean(struct block_cache *c, unsigned slot)
 {
 	for (struct block **at = &c->page[slot], *b = *at; b; b = *at) {
-		unsigned way = page_slot(b->hpa) != slot;
+		unsigned way = page_way(b, slot);
 		if (b->dead)
 			*at = b->page_next[way];
 		else
