@@ -16,6 +16,8 @@ void cpu_reset(struct cpu *cpu)
 	*cpu = (struct cpu){ .mem = old.mem, .events = old.events, .icount = old.icount, .budget = old.budget, .vmm = old.vmm, .io = old.io, .clock = old.clock,
 		.phys = old.phys, .features = old.features, .escape = old.escape, .blocks = old.blocks, .unknown = old.unknown, .user_calls = old.user_calls, .emulated = old.emulated,
 		.filter = old.filter };
+	if (!cpu->filter.key)
+		event_filter_idle(&cpu->filter);
 	flags_set(cpu, 0);
 	cpu->eflags = 2;
 	cpu->rip = 0xfff0;

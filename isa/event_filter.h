@@ -76,6 +76,8 @@ struct event_filter {
 	uint64_t asked[FILTER_SLOTS], candidate[3 * FILTER_PAGES]; /* page | 8 | access << 1 | user; by slot, and by access and slot */
 };
 
+/* A filter that nobody fills finds nothing: not even an access that ends with the last byte that there is, if its key is not 0. */
+static inline void event_filter_idle(struct event_filter *f) { f->key = FILTER_GENERATION; }
 /* Begins empty. */
 void event_filter_create(struct event_filter *f, const struct event_filter_shape *shape);
 /* Nothing is last any more. Counts stay. */
@@ -102,8 +104,7 @@ void event_filter_touch(struct event_filter *f, uint64_t gva, unsigned size, boo
 /* A block of `bytes` has been written. */
 void event_filter_block(struct event_filter *f, uint64_t pc, unsigned bytes, bool user);
 static inline struct event_filter_entry *event_filter_entry(struct event_filter *f, uint64_t gva) { return &f->entry[gva >> f->shape.granule & f->mask]; }
-/* Whether an access need not be written: then it has been counted, and the bytes are at gva + event_filter_entry()->addend[write]. What emitted code does. A filter of zeroes finds nothing that is not
-   at NULL. */
+/* Whether an access need not be written: then it has been counted, and the bytes are at gva + event_filter_entry()->addend[write]. What emitted code does. */
 static inline bool event_filter_hit(struct event_filter *f, uint64_t gva, unsigned size, bool write)
 {
 	struct event_filter_entry *e = event_filter_entry(f, gva);
