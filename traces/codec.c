@@ -517,7 +517,7 @@ ALWAYS uint64_t codec_follow(struct codec *c, struct codec_in *in, struct event 
 		uint64_t marks = marked ? marks_peek(&in->marks, in->mark + done) : 0, most = marked && n - done > MARKS_PEEK ? MARKS_PEEK : n - done;
 		uint64_t accesses = walk_accesses(c, in, &w, p ? NULL : to + done, most, marks, marked, p);
 		done += accesses;
-		marks >>= accesses;
+		marks = marked ? marks >> accesses : 0; /* without marks there may be more accesses than bits */
 		if (marked && in->addresses.bad)
 			walk_damaged(p);
 		if ((marked && in->addresses.bad) || (p && p->end))
